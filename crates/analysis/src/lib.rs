@@ -1,0 +1,11 @@
+//! Sensors, recordings, algorithm workers, the writer, and features by time range.
+
+pub mod ids;
+pub mod messages;
+pub mod plan;
+pub mod query;
+pub mod recordings;
+pub mod sensors;
+pub mod store;
+pub mod topics;
+pub mod workers;

@@ -1,0 +1,3 @@
+//! Decode, resample, frame and transform audio in constant memory.
+
+pub mod stft;

@@ -1,0 +1,3 @@
+//! Songs: upload, list, search, play.
+
+pub mod messages;

@@ -1,0 +1,67 @@
+//! What an algorithm implements, and what it is handed.
+//!
+//! # Time
+//! Samples are numbered. For sensors the number is absolute: sample n is the one at n / rate seconds since
+//! 1970, and the first body sample of a recording has number round(start µs x rate / 10^6). For songs it
+//! counts from 0. A frame, fast level or other yield belongs to the instant of its *last input sample*.
+//! The session drops what belongs to the lead-in, so algorithms do not know of it.
+
+use antiphon_audio::stft::StftSpec;
+
+/// The stream that an algorithm is constructed for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stream {
+    /// Source samples per second.
+    pub rate: u32,
+    /// Source channels.
+    pub channels: u16,
+    /// Number of the first sample that will be pushed, lead-in included.
+    pub first_sample: i64,
+    /// Number of the first sample after the lead-in.
+    pub first_body_sample: i64,
+    /// Whether frames are centred and numbered from 0 (song) rather than on the absolute grid (sensor).
+    pub song: bool,
+    /// dB re 20 µPa of a mean square of 1, if the source is calibrated.
+    pub calibration_db: Option<f64>,
+}
+
+/// What an algorithm wants computed once for all that ask.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Needs {
+    /// The STFT of the mono mix-down, resampled to the spec's rate.
+    pub stft: Option<StftSpec>,
+}
+
+/// One STFT frame.
+pub struct Spectrum<'a> {
+    /// Number of the last *source* sample that went into it (resampler delay included).
+    pub last_input: i64,
+    /// Index of the frame on its grid: its last resampled sample is `index * hop - 1` (sensor) or its centre is
+    /// `index * hop` (song).
+    pub index: i64,
+    /// |X|², `size / 2 + 1` bins, of the windowed frame, unscaled.
+    pub power: &'a [f32],
+}
+
+/// A running algorithm. Allocation in the constructor, slices in the hot call.
+pub trait Algorithm: Send {
+    /// What it wants shared.
+    fn needs(&self) -> Needs {
+        Needs::default()
+    }
+
+    /// The next samples, one slice per channel, all of one length; `first` is the number of the first.
+    fn samples(&mut self, first: i64, channels: &[&[f32]], sink: &mut crate::session::Sink) {
+        let _ = (first, channels, sink);
+    }
+
+    /// The next frame of the STFT it asked for.
+    fn spectrum(&mut self, spectrum: &Spectrum<'_>, sink: &mut crate::session::Sink) {
+        let _ = (spectrum, sink);
+    }
+
+    /// The stream has ended; `end` is the number after the last sample.
+    fn finish(&mut self, end: i64, sink: &mut crate::session::Sink) {
+        let _ = (end, sink);
+    }
+}

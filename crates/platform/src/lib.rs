@@ -1,0 +1,7 @@
+//! Ports and engines of Antiphon: database, queue, blobs, jobs, HTTP kit, configuration, telemetry.
+
+pub mod blobs;
+pub mod clock;
+pub mod db;
+pub mod http;
+pub mod queue;

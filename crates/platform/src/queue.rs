@@ -1,0 +1,227 @@
+//! The work-queue port: topics, groups that compete inside and copy outside, dead letters.
+//!
+//! # Law
+//! - [`Publisher::publish`] MUST return `Ok` only when every message is durable: it survives `kill -9`
+//!   of every process and a power cut.
+//! - Every group bound to the topic MUST get each confirmed message at least once; inside a group,
+//!   one consumer holds it at a time.
+//! - A group that is declared before a publish MUST get that message, even if nobody consumes yet.
+//! - A delivery that is not settled when its consumer is dropped or dies MUST be delivered again, with
+//!   `deliveries` raised by one.
+//! - [`Delivery::ack`] MUST be the end of the message for its group, except that a crash may bring it
+//!   back: consumers are idempotent.
+//! - [`Delivery::retry`] MUST bring the message back not before its delay, and after the last step
+//!   of [`BACKOFF`] or [`DELIVERY_LIMIT`] deliveries in all MUST set it aside as dead.
+//! - [`Delivery::dead`] MUST move it to the group's dead queue with reason, time and count, once.
+//! - One message MUST never block another one of its group.
+//! - A consumer MUST hold at most `prefetch` unsettled deliveries.
+//! - An engine that cannot confirm within the bounded wait MUST answer [`QueueError::Unavailable`];
+//!   the message is then consumed at most as often as a confirmed one, possibly never.
+//! - A handle MUST refuse topics and groups outside its [`Access`].
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::clock::Micros;
+
+/// Delays before the first, second, ... retry of a temporary failure; jitter of up to 20 % is added.
+pub const BACKOFF: [Duration; 5] = [
+    Duration::from_secs(1),
+    Duration::from_secs(5),
+    Duration::from_secs(30),
+    Duration::from_secs(120),
+    Duration::from_secs(600),
+];
+
+/// Deliveries of one message to one group, crashes included, before it is set aside.
+pub const DELIVERY_LIMIT: u32 = 20;
+
+/// The largest encoded message that an engine must take, in bytes (RabbitMQ 4's default limit).
+pub const MESSAGE_LIMIT: usize = 16 * 1024 * 1024;
+
+/// What something is: messages of one kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Topic(pub &'static str);
+
+/// Who wants it: a named set of competing consumers bound to one topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Group {
+    /// The group's name, unique over all topics.
+    pub name: &'static str,
+    /// The topic that it is bound to.
+    pub topic: Topic,
+}
+
+/// One message: the attributes of CloudEvents 1.0 that we use, and a body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// CloudEvents `id`: stable, derived from the source.
+    pub id: String,
+    /// CloudEvents `type`, such as `antiphon.recording.v1`.
+    pub kind: String,
+    /// CloudEvents `source`, such as `sensors/roof`.
+    pub source: String,
+    /// CloudEvents `time`, µs since 1970.
+    pub time: Micros,
+    /// W3C trace context (`traceparent`), empty if there is none.
+    pub trace: String,
+    /// The payload (Protobuf).
+    pub body: Bytes,
+}
+
+/// What a handle may do: every topic it publishes to, every group it consumes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Access {
+    /// Topics it may publish to.
+    pub publish: Vec<Topic>,
+    /// Groups it may consume (their dead queues included where `dead` says so).
+    pub consume: Vec<Group>,
+    /// Groups whose dead queues it may consume.
+    pub dead: Vec<Group>,
+}
+
+/// What can go wrong at the queue.
+#[derive(Debug, thiserror::Error)]
+pub enum QueueError {
+    /// Not confirmed in time, disk full, broker gone: try again later.
+    #[error("the queue is unavailable: {0}")]
+    Unavailable(String),
+    /// The handle may not use this topic or group.
+    #[error("this role may not {0}")]
+    NotPermitted(String),
+    /// The message is over [`MESSAGE_LIMIT`].
+    #[error("the message has {size} bytes, {limit} are allowed")]
+    TooLarge {
+        /// Its encoded size in bytes.
+        size: usize,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The engine's files or topology are damaged or made by a newer version.
+    #[error("the queue cannot be used: {0}")]
+    Broken(String),
+}
+
+/// How full a group is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Depth {
+    /// The group's name.
+    pub group: String,
+    /// Messages not yet delivered, waiting for a retry included.
+    pub waiting: u64,
+    /// Age of the oldest of them in µs; 0 if there is none.
+    pub oldest: Micros,
+    /// Delivered and not settled.
+    pub in_flight: u64,
+    /// Set aside and not yet taken from the dead queue.
+    pub dead: u64,
+}
+
+/// An engine of the port, opened with some [`Access`].
+#[async_trait]
+pub trait Queue: Send + Sync {
+    /// Makes the groups exist; idempotent. MUST be called before the first publish to their topics.
+    async fn declare(&self, groups: &[Group]) -> Result<(), QueueError>;
+
+    /// Publishes to every group of `topic`; `Ok` means all are durable. Concurrent calls share syncs.
+    async fn publish(&self, topic: Topic, messages: Vec<Message>) -> Result<(), QueueError>;
+
+    /// Publishes to one group only (replay of a dead letter); needs `publish` on the group's topic.
+    async fn publish_to_group(&self, group: Group, message: Message) -> Result<(), QueueError>;
+
+    /// Starts to consume a group, holding at most `prefetch` unsettled deliveries.
+    async fn consume(&self, group: Group, prefetch: usize) -> Result<Box<dyn Consumer>, QueueError>;
+
+    /// Starts to consume the dead queue of a group.
+    async fn consume_dead(&self, group: Group, prefetch: usize) -> Result<Box<dyn Consumer>, QueueError>;
+
+    /// How full each group is that exists.
+    async fn depths(&self) -> Result<Vec<Depth>, QueueError>;
+
+    /// Whether a publish could succeed now; for readiness. Says what to do if not.
+    async fn check(&self) -> Result<(), QueueError>;
+}
+
+/// One competing consumer of a group. Dropping it gives its unsettled deliveries back.
+#[async_trait]
+pub trait Consumer: Send {
+    /// Waits for the next delivery. Cancel-safe.
+    async fn next(&mut self) -> Result<Delivery, QueueError>;
+}
+
+/// One message held by one consumer, to be settled exactly once. Dropping it unsettled gives it back.
+pub struct Delivery {
+    /// The message.
+    pub message: Message,
+    /// How often it was delivered to this group, this time included (1 = first).
+    pub deliveries: u32,
+    /// On a dead queue: why, when and after how many deliveries it was set aside.
+    pub death: Option<Death>,
+    settle: Option<Box<dyn Settle>>,
+}
+
+/// Why a message lies in a dead queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Death {
+    /// The reason in words.
+    pub reason: String,
+    /// When it was set aside, µs since 1970.
+    pub time: Micros,
+    /// Deliveries before that.
+    pub deliveries: u32,
+}
+
+/// How an engine settles a delivery of its own.
+#[async_trait]
+pub trait Settle: Send + Sync {
+    /// Ends the message for the group.
+    async fn ack(self: Box<Self>) -> Result<(), QueueError>;
+    /// Brings it back after the next backoff step, or sets it aside after the last.
+    async fn retry(self: Box<Self>, reason: String) -> Result<(), QueueError>;
+    /// Sets it aside at once.
+    async fn dead(self: Box<Self>, reason: String) -> Result<(), QueueError>;
+    /// Gives it back at once (drop).
+    fn release(self: Box<Self>);
+}
+
+impl Delivery {
+    /// For engines: a delivery that `settle` will end.
+    #[must_use]
+    pub fn new(message: Message, deliveries: u32, death: Option<Death>, settle: Box<dyn Settle>) -> Self {
+        Self { message, deliveries, death, settle: Some(settle) }
+    }
+
+    /// The effect is committed: the end of this message for its group.
+    pub async fn ack(mut self) -> Result<(), QueueError> {
+        match self.settle.take() {
+            Some(settle) => settle.ack().await,
+            None => Ok(()),
+        }
+    }
+
+    /// A temporary failure: again later, with backoff; dead after the last step.
+    pub async fn retry(mut self, reason: impl Into<String> + Send) -> Result<(), QueueError> {
+        match self.settle.take() {
+            Some(settle) => settle.retry(reason.into()).await,
+            None => Ok(()),
+        }
+    }
+
+    /// A permanent failure: to the group's dead queue, with the reason in words.
+    pub async fn dead(mut self, reason: impl Into<String> + Send) -> Result<(), QueueError> {
+        match self.settle.take() {
+            Some(settle) => settle.dead(reason.into()).await,
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        if let Some(settle) = self.settle.take() {
+            settle.release();
+        }
+    }
+}
