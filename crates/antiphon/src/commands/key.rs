@@ -1,0 +1,15 @@
+//! `antiphon key`.
+
+use std::process::ExitCode;
+
+use crate::cli::Globals;
+
+/// Options of `antiphon key`.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {}
+
+/// Runs `antiphon key`.
+pub fn run(arguments: Arguments, globals: &Globals) -> anyhow::Result<ExitCode> {
+    let _ = (arguments, globals);
+    anyhow::bail!("not built yet")
+}

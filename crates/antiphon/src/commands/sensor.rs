@@ -1,0 +1,15 @@
+//! `antiphon sensor`.
+
+use std::process::ExitCode;
+
+use crate::cli::Globals;
+
+/// Options of `antiphon sensor`.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {}
+
+/// Runs `antiphon sensor`.
+pub fn run(arguments: Arguments, globals: &Globals) -> anyhow::Result<ExitCode> {
+    let _ = (arguments, globals);
+    anyhow::bail!("not built yet")
+}
