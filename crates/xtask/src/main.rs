@@ -1,6 +1,10 @@
 //! Antiphon's own chores: `cargo xtask COMMAND`.
 
+mod bench;
 mod generate;
+mod setup;
+mod structure;
+mod tasks;
 
 use clap::{Parser, Subcommand};
 
@@ -13,16 +17,44 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Installs what the tests need (Debian packages, once) and runs all tests.
+    Test {
+        /// Random SIGKILLs in the kill test.
+        #[arg(long, default_value_t = 20)]
+        kills: u32,
+        /// Power cuts in the power-cut test.
+        #[arg(long, default_value_t = 100)]
+        power_cuts: u32,
+        /// Only tests whose name contains this.
+        filter: Option<String>,
+    },
+    /// Runs the fuzz targets in rotation.
+    Fuzz {
+        /// How long in all.
+        #[arg(long, default_value_t = 300)]
+        seconds: u64,
+    },
+    /// Licences, sources and banned crates, by cargo-deny and deny.toml.
+    Deny,
     /// Writes the files that are generated and committed; with --check fails if that changes any.
     Generate {
         /// Compare only.
         #[arg(long)]
         check: bool,
     },
+    /// Checks the dependency rule and the shape of the tree.
+    Structure,
+    /// Runs the benchmarks of docs/benchmarks.md and prints their tables.
+    Bench(bench::Arguments),
 }
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
+        Command::Test { kills, power_cuts, filter } => tasks::test(kills, power_cuts, filter.as_deref()),
+        Command::Fuzz { seconds } => tasks::fuzz(seconds),
+        Command::Deny => tasks::deny(),
         Command::Generate { check } => generate::run(check),
+        Command::Structure => structure::check(),
+        Command::Bench(arguments) => bench::run(&arguments),
     }
 }

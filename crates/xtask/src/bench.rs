@@ -1,0 +1,42 @@
+//! `cargo xtask bench`: builds with the `dist` profile and runs the benchmarks of docs/benchmarks.md.
+
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::generate::root;
+
+/// Package and bench target of every benchmark.
+const BENCHES: [(&str, &str); 2] = [("antiphon-features", "throughput"), ("antiphon-platform", "queue")];
+
+/// Which benchmarks to run.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Only the benchmark of this name.
+    name: Option<String>,
+}
+
+/// Runs them one after the other, so that they do not disturb each other.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    let mut ran = false;
+    for (package, bench) in BENCHES {
+        if arguments.name.as_deref().is_some_and(|name| name != bench) {
+            continue;
+        }
+        ran = true;
+        println!("## {bench}");
+        let status = Command::new(env!("CARGO"))
+            .args(["bench", "--profile", "dist", "--package", package, "--bench", bench])
+            .current_dir(root())
+            .status()
+            .with_context(|| format!("cannot run the benchmark {bench}"))?;
+        if !status.success() {
+            bail!("the benchmark {bench} failed: {status}");
+        }
+    }
+    if !ran {
+        let names: Vec<&str> = BENCHES.iter().map(|(_, name)| *name).collect();
+        bail!("no benchmark of that name; there are: {}", names.join(", "));
+    }
+    Ok(())
+}
