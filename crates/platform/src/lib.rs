@@ -2,6 +2,8 @@
 
 pub mod blobs;
 pub mod clock;
+pub mod crash;
 pub mod db;
+pub mod disk;
 pub mod http;
 pub mod queue;
