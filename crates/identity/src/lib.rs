@@ -1,14 +1,18 @@
 //! API keys and who may do what.
+//!
+//! [`Keys`] checks them, [`authenticate`] is the layer that does so for a router, and [`Principal`] says what is
+//! allowed. The functions that make and revoke keys take the caller's transaction, so that a sensor
+//! and its first key appear together.
 
-/// Who makes a request, and what that allows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Principal {
-    /// Everything.
-    Operator,
-    /// Every GET but dead letters and keys.
-    Reader,
-    /// May add recordings to this sensor, read its status and its own recordings.
-    Sensor(String),
-    /// No key, where public reads are allowed: as `Reader`.
-    Public,
-}
+mod check;
+mod keys;
+mod principal;
+mod token;
+
+pub use check::{KeyId, Keys, Options, authenticate};
+pub use keys::{
+    MIGRATIONS, NewKey, Role, STATEMENTS, StoredKey, create_key, has_operator, list_keys, list_sensor_keys, revoke_key,
+    revoke_sensor, revoke_sensor_key,
+};
+pub use principal::Principal;
+pub use token::LocalToken;

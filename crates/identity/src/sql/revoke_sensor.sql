@@ -1,0 +1,3 @@
+UPDATE api_keys
+SET revoked = $2
+WHERE sensor = $1 AND revoked IS NULL
