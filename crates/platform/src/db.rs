@@ -7,11 +7,28 @@
 //! - Dropping a transaction without [`WriteTransaction::commit`] MUST undo all of it.
 //! - When `commit` returns `Ok`, the transaction MUST survive `kill -9` and a power cut.
 //! - A read handle MUST refuse statements that write.
+//! - Rows of a bulk insert whose key exists MUST fail, stay or be replaced as [`OnConflict`] says.
+//! - [`Reader::changed`] MUST return within 250 ms of a commit by any process.
+//! - Migrations MUST run once, in order, under the write lock, also when several processes open the database at
+//!   the same time; a database of a newer version or of another program MUST be refused and left as it is.
 //! - The same SQL text, with `$1` placeholders, MUST mean the same on every engine.
 //! - A database that cannot be used (locked for too long, disk full, read-only, gone) MUST be
 //!   reported as [`DbError::Unavailable`] within the bounded wait, never by hanging.
 
+mod migrate;
+mod sqlite;
+
+#[doc(hidden)]
+pub mod contract;
+
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use sqlite::{Mode, Open, Pool, Watch};
 
 /// One statement: SQL text kept in a `.sql` file beside the code that runs it.
 #[derive(Clone, Copy, Debug)]
@@ -173,66 +190,273 @@ pub enum OnConflict {
     Replace(&'static [&'static str]),
 }
 
+/// How often the database is asked for commits of other processes, while somebody waits for them.
+const POLL: Duration = Duration::from_millis(150);
+
+/// Waits after the watch has failed; then the waiter is woken, to find out for itself.
+const POLL_AGAIN: Duration = Duration::from_secs(1);
+
 /// A handle that can only read. Cheap to clone.
-#[derive(Clone)]
 pub struct Reader {
-    // engine connections; filled in by the engine
+    pool: Arc<Pool>,
+    changes: Arc<Changes>,
+    /// The last change that [`Reader::changed`] told of through this handle.
+    seen: AtomicU64,
 }
 
 /// A handle that can read and write. Cheap to clone.
 #[derive(Clone)]
 pub struct Database {
     reader: Reader,
+    writer: Arc<Pool>,
 }
 
 /// One snapshot.
-pub struct ReadTransaction {}
+pub struct ReadTransaction {
+    open: Open,
+}
 
 /// One serialisable transaction; undone when dropped without [`commit`](WriteTransaction::commit).
 pub struct WriteTransaction {
     read: ReadTransaction,
+    changes: Arc<Changes>,
 }
 
-#[expect(clippy::unimplemented, clippy::unused_async, unused_variables, clippy::missing_errors_doc, reason = "signatures first")]
+/// Counts commits that may have changed something.
+struct Changes {
+    count: watch::Sender<u64>,
+    /// Held by the one waiter that asks the file for all of them.
+    watch: tokio::sync::Mutex<(Watch, Option<i64>)>,
+}
+
+impl Clone for Reader {
+    fn clone(&self) -> Self {
+        Self {
+            pool: Arc::clone(&self.pool),
+            changes: Arc::clone(&self.changes),
+            seen: AtomicU64::new(*self.changes.count.borrow()),
+        }
+    }
+}
+
 impl Reader {
-    /// Opens `url` (`sqlite:PATH`) for reading only; the schema must be there.
-    pub async fn open(url: &str) -> Result<Self, DbError> { unimplemented!() }
+    /// Opens `url` (`sqlite:PATH`) for reading only. The schema must be there, made by a role that writes.
+    ///
+    /// # Errors
+    /// [`DbError::Unavailable`] when there is no database yet, its schema is older than `migrations`, or it cannot
+    /// be read; [`DbError::Broken`] when it is foreign, damaged or newer.
+    pub async fn open(url: &str, migrations: &[Migration]) -> Result<Self, DbError> {
+        let path = path_of(url)?;
+        migrate::check(path, None, migrations, migrate::Needs::Schema).await?;
+        Ok(Self::new(path, None))
+    }
+
+    fn new(path: &str, vfs: Option<&str>) -> Self {
+        let changes =
+            Changes { count: watch::Sender::new(0), watch: tokio::sync::Mutex::new((Watch::new(path, vfs), None)) };
+        Self { pool: Pool::new(path, vfs, Mode::Read), changes: Arc::new(changes), seen: AtomicU64::new(0) }
+    }
+
     /// Begins a snapshot.
-    pub async fn read(&self) -> Result<ReadTransaction, DbError> { unimplemented!() }
-    /// A signal that fires after commits of any process that may have changed something; coalesced, may
-    /// fire spuriously, never later than 250 ms after the commit.
-    pub async fn changed(&self) { unimplemented!() }
+    ///
+    /// # Errors
+    /// [`DbError::Unavailable`] after at most 4 s.
+    pub async fn read(&self) -> Result<ReadTransaction, DbError> {
+        Ok(ReadTransaction { open: self.pool.begin().await? })
+    }
+
+    /// Waits until something may have changed since this handle was made (by `clone` or `open`) or last told of a
+    /// change: a loop of its own handle, that reads and then waits, misses nothing. Coalesced; may return
+    /// spuriously; never later than 250 ms after a commit of any process. Cancel-safe.
+    pub async fn changed(&self) {
+        let mut count = self.changes.count.subscribe();
+        loop {
+            let now = *count.borrow_and_update();
+            if self.seen.swap(now, Ordering::SeqCst) != now {
+                return;
+            }
+            tokio::select! {
+                _ = count.changed() => {}
+                () = self.changes.watch() => {}
+            }
+        }
+    }
+
+    /// Prepares every statement without running it, for the tests of those who wrote them.
+    ///
+    /// # Errors
+    /// [`DbError::Statement`] with the name of the first one that the engine does not take.
+    pub async fn prepare_all(&self, statements: &[Statement]) -> Result<(), DbError> {
+        let mut transaction = self.read().await?;
+        for statement in statements {
+            transaction.open.prepare(statement).await?;
+        }
+        Ok(())
+    }
 }
 
-#[expect(clippy::unimplemented, clippy::unused_async, unused_variables, clippy::missing_errors_doc, reason = "signatures first")]
+impl Changes {
+    fn tell(&self) {
+        self.count.send_modify(|count| *count += 1);
+    }
+
+    /// Asks the file until another process has committed; waits while another waiter asks.
+    async fn watch(&self) {
+        let mut guard = self.watch.lock().await;
+        let (watch, last) = &mut *guard;
+        loop {
+            match watch.version().await {
+                Ok(version) if *last == Some(version) => tokio::time::sleep(POLL).await,
+                Ok(version) => {
+                    *last = Some(version);
+                    self.tell();
+                    return;
+                }
+                Err(_) => {
+                    tokio::time::sleep(POLL_AGAIN).await;
+                    self.tell();
+                    return;
+                }
+            }
+        }
+    }
+}
+
 impl Database {
-    /// Opens `url`, creating the file if needed, and brings the schema up to `migrations` under a lock.
-    pub async fn open(url: &str, migrations: &[Migration]) -> Result<Self, DbError> { unimplemented!() }
-    /// Begins a write transaction, waiting for other writers within the bound.
-    pub async fn write(&self) -> Result<WriteTransaction, DbError> { unimplemented!() }
+    /// Opens `url` (`sqlite:PATH`), creating the file if needed, and brings the schema up to `migrations` (and the
+    /// platform's own) under the write lock.
+    ///
+    /// # Errors
+    /// [`DbError::Unavailable`] when it is locked for more than 4 s, the disk is full or may not be written;
+    /// [`DbError::Broken`] when it is foreign, damaged or made by a newer version. It is untouched then.
+    pub async fn open(url: &str, migrations: &[Migration]) -> Result<Self, DbError> {
+        Self::open_with_vfs(url, migrations, None).await
+    }
+
+    /// The same through a registered SQLite VFS of this name, for tests that cut the power.
+    #[doc(hidden)]
+    pub async fn open_with_vfs(url: &str, migrations: &[Migration], vfs: Option<&str>) -> Result<Self, DbError> {
+        let path = path_of(url)?;
+        migrate::check(path, vfs, migrations, migrate::Needs::Nothing).await?;
+        let writer = Pool::new(path, vfs, Mode::Write);
+        migrate::run(&writer, path, migrations).await?;
+        Ok(Self { reader: Reader::new(path, vfs), writer })
+    }
+
+    /// Begins a write transaction, waiting for other writers, first come first served.
+    ///
+    /// # Errors
+    /// [`DbError::Unavailable`] after at most 8 s (4 s for writers of this process, 4 s for those of others).
+    pub async fn write(&self) -> Result<WriteTransaction, DbError> {
+        let read = ReadTransaction { open: self.writer.begin().await? };
+        Ok(WriteTransaction { read, changes: Arc::clone(&self.reader.changes) })
+    }
+
     /// Begins a snapshot.
-    pub async fn read(&self) -> Result<ReadTransaction, DbError> { self.reader.read().await }
+    ///
+    /// # Errors
+    /// [`DbError::Unavailable`] after at most 4 s.
+    pub async fn read(&self) -> Result<ReadTransaction, DbError> {
+        self.reader.read().await
+    }
+
     /// The reading half.
     #[must_use]
-    pub fn reader(&self) -> Reader { self.reader.clone() }
+    pub fn reader(&self) -> Reader {
+        self.reader.clone()
+    }
 }
 
-#[expect(clippy::unimplemented, clippy::unused_async, unused_variables, clippy::missing_errors_doc, reason = "signatures first")]
 impl ReadTransaction {
     /// All rows of an answer.
-    pub async fn rows(&mut self, statement: &Statement, values: &[Value]) -> Result<Vec<Row>, DbError> { unimplemented!() }
+    ///
+    /// # Errors
+    /// Any [`DbError`]; after [`DbError::Unavailable`] the transaction is over.
+    pub async fn rows(&mut self, statement: &Statement, values: &[Value]) -> Result<Vec<Row>, DbError> {
+        self.open.rows(statement, values).await
+    }
+
     /// The first row, if there is one.
-    pub async fn row(&mut self, statement: &Statement, values: &[Value]) -> Result<Option<Row>, DbError> { unimplemented!() }
+    ///
+    /// # Errors
+    /// As [`rows`](Self::rows).
+    pub async fn row(&mut self, statement: &Statement, values: &[Value]) -> Result<Option<Row>, DbError> {
+        self.open.row(statement, values).await
+    }
 }
 
-#[expect(clippy::unimplemented, clippy::unused_async, unused_variables, clippy::missing_errors_doc, reason = "signatures first")]
 impl WriteTransaction {
     /// Runs a statement that changes rows; how many it changed.
-    pub async fn execute(&mut self, statement: &Statement, values: &[Value]) -> Result<u64, DbError> { unimplemented!() }
-    /// Inserts many rows; how many are new.
-    pub async fn bulk_insert(&mut self, bulk: &Bulk, rows: Vec<Vec<Value>>) -> Result<u64, DbError> { unimplemented!() }
+    ///
+    /// # Errors
+    /// Any [`DbError`]. After [`DbError::Conflict`] the transaction can go on without the statement; after
+    /// [`DbError::Unavailable`] it is over.
+    pub async fn execute(&mut self, statement: &Statement, values: &[Value]) -> Result<u64, DbError> {
+        self.read.open.execute(statement, values).await
+    }
+
+    /// Inserts many rows; how many were inserted or replaced.
+    ///
+    /// # Errors
+    /// As [`execute`](Self::execute); [`DbError::Statement`] when a row has not one value per column.
+    pub async fn bulk_insert(&mut self, bulk: &Bulk, rows: Vec<Vec<Value>>) -> Result<u64, DbError> {
+        if rows.iter().any(|row| row.len() != bulk.columns.len()) {
+            let message = format!("a row has not one value for each of the columns {:?}", bulk.columns);
+            return Err(DbError::Statement { statement: bulk.table.to_owned(), message });
+        }
+        let mut changed = 0;
+        let mut left = rows.len();
+        let mut rows = rows.into_iter();
+        while left > 0 {
+            let chunk = bulk_chunk(left, bulk.columns.len());
+            let values = rows.by_ref().take(chunk).flatten();
+            changed += self.read.open.execute_made(bulk.table, bulk_text(bulk, chunk), values).await?;
+            left -= chunk;
+        }
+        Ok(changed)
+    }
+
     /// Makes it all durable and visible.
-    pub async fn commit(self) -> Result<(), DbError> { unimplemented!() }
+    ///
+    /// # Errors
+    /// [`DbError::Unavailable`]: it may or may not have happened, as with any commit whose answer is lost.
+    pub async fn commit(self) -> Result<(), DbError> {
+        self.read.open.commit().await?;
+        self.changes.tell();
+        Ok(())
+    }
+}
+
+/// Rows for the next statement of a bulk insert. Few sizes, so that the texts stay prepared; SQLite takes 32,766
+/// values in one statement.
+fn bulk_chunk(left: usize, columns: usize) -> usize {
+    let limit = 32_766 / columns.max(1);
+    [256, 64, 16, 4].into_iter().find(|size| *size <= left && *size <= limit).unwrap_or(1)
+}
+
+fn bulk_text(bulk: &Bulk, rows: usize) -> String {
+    let columns = bulk.columns.len();
+    let tuple = |row: usize| {
+        let numbers = (1..=columns).map(|column| format!("${}", row * columns + column)).collect::<Vec<_>>();
+        format!("({})", numbers.join(","))
+    };
+    let tuples = (0..rows).map(tuple).collect::<Vec<_>>().join(",");
+    let conflict = match bulk.on_conflict {
+        OnConflict::Fail => String::new(),
+        OnConflict::Ignore => String::from(" ON CONFLICT DO NOTHING"),
+        OnConflict::Replace(keys) => {
+            let others = bulk.columns.iter().filter(|column| !keys.contains(column));
+            let updates = others.map(|column| format!("{column} = excluded.{column}")).collect::<Vec<_>>();
+            format!(" ON CONFLICT ({}) DO UPDATE SET {}", keys.join(","), updates.join(","))
+        }
+    };
+    format!("INSERT INTO {} ({}) VALUES {tuples}{conflict}", bulk.table, bulk.columns.join(","))
+}
+
+fn path_of(url: &str) -> Result<&str, DbError> {
+    let path = url.strip_prefix("sqlite:").map(|path| path.strip_prefix("//").unwrap_or(path));
+    path.filter(|path| !path.is_empty())
+        .ok_or_else(|| DbError::Broken(String::from("the database's address is not of the form sqlite:PATH")))
 }
 
 impl Deref for WriteTransaction {
