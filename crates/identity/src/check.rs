@@ -1,13 +1,12 @@
 //! Who makes a request: keys looked up in the database, remembered for a minute.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use antiphon_platform::clock::{Clock, Micros, SECOND};
 use antiphon_platform::db::{DbError, Reader};
-use antiphon_platform::http::Problem;
-use axum::extract::{ConnectInfo, Request, State};
+use antiphon_platform::http::{ClientAddress, Limiter, Problem};
+use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::header::AUTHORIZATION;
@@ -40,7 +39,8 @@ struct Shared {
     clock: Clock,
     public_reads: bool,
     local: Option<[u8; 32]>,
-    guesses: Guesses,
+    guesses: Limiter,
+    requests: Option<Limiter>,
     memory: Mutex<Memory>,
 }
 
@@ -68,6 +68,8 @@ pub struct Options<'a> {
     pub public_reads: bool,
     /// The token that opens everything to peers on the loopback.
     pub local_token: Option<&'a LocalToken>,
+    /// How many requests a second one key may make (`limits.requests_per_second`); `None` for any number.
+    pub requests_per_second: Option<f64>,
 }
 
 impl Keys {
@@ -76,7 +78,8 @@ impl Keys {
     pub fn new(reader: Reader, clock: Clock, options: &Options<'_>) -> Self {
         Self(Arc::new(Shared {
             reader,
-            guesses: Guesses::new(clock.clone()),
+            guesses: Limiter::guesses(clock.clone()),
+            requests: options.requests_per_second.map(|rate| Limiter::requests(rate, clock.clone())),
             clock,
             public_reads: options.public_reads,
             local: options.local_token.map(LocalToken::hash),
@@ -91,16 +94,16 @@ impl Keys {
         memory.generation += 1;
     }
 
-    /// Who sends a request with these headers from `peer`, and the id of the key.
+    /// Who sends a request with these headers from `client`, and the id of the key.
     ///
     /// # Errors
     /// 401 without a valid key, 403 when it may not use the method, 429 after too many wrong keys from
-    /// this peer, 503 when the database does not answer and the key is not remembered.
+    /// this address, 503 when the database does not answer and the key is not remembered.
     pub async fn identify(
         &self,
         method: &Method,
         headers: &HeaderMap,
-        peer: Option<IpAddr>,
+        client: ClientAddress,
     ) -> Result<(Principal, KeyId), Problem> {
         let reads = *method == Method::GET || *method == Method::HEAD;
         let Some(key) = bearer(headers)? else {
@@ -108,10 +111,10 @@ impl Keys {
             return if public { Ok((Principal::Public, KeyId(String::from("public")))) } else { Err(key_needed()) };
         };
         let hash = keys::hash(key);
-        if self.is_local_token(&hash, peer) {
+        if self.is_local_token(&hash, client) {
             return Ok((Principal::Operator, KeyId(String::from("local"))));
         }
-        let Some((id, role)) = self.look_up(&hash, peer).await? else {
+        let Some((id, role)) = self.look_up(&hash, client).await? else {
             return Err(Problem::unauthorized("this key is not valid")
                 .hint(Some("it may have been revoked; `antiphon key list` shows the valid ones")));
         };
@@ -125,25 +128,30 @@ impl Keys {
         }
     }
 
-    fn is_local_token(&self, hash: &[u8; 32], peer: Option<IpAddr>) -> bool {
-        let loopback = peer.is_some_and(|peer| peer.to_canonical().is_loopback());
-        loopback && self.0.local.is_some_and(|local| equal_in_constant_time(&local, hash))
+    /// Takes one request from what the key may make in a second; without a key, from what the address may.
+    fn count(&self, principal: &Principal, key: &KeyId, client: ClientAddress) -> Result<(), Problem> {
+        let Some(limiter) = &self.0.requests else { return Ok(()) };
+        if *principal == Principal::Public { limiter.take(&client.limit_key()) } else { limiter.take(&key.0) }
+    }
+
+    fn is_local_token(&self, hash: &[u8; 32], client: ClientAddress) -> bool {
+        client.is_loopback() && self.0.local.is_some_and(|local| equal_in_constant_time(&local, hash))
     }
 
     /// The key with this hash: remembered, or asked of the database. Finding by hash tells a guesser nothing
     /// through its timing, since nobody can steer the hash of a guess towards that of a key.
-    async fn look_up(&self, hash: &[u8; 32], peer: Option<IpAddr>) -> Result<Option<(String, Role)>, Problem> {
+    async fn look_up(&self, hash: &[u8; 32], client: ClientAddress) -> Result<Option<(String, Role)>, Problem> {
         let now = self.0.clock.now();
         let remembered = self.remembered(hash, now);
         if let Some((known, Age::Fresh)) = &remembered {
             return Ok(Some((known.id.clone(), known.role.clone())));
         }
         if remembered.is_none() {
-            self.0.guesses.check(peer)?;
+            self.0.guesses.check(&client.limit_key())?;
         }
         match (self.ask(hash, now).await, remembered) {
             (Ok(None), _) => {
-                self.0.guesses.count(peer);
+                self.0.guesses.take(&client.limit_key())?;
                 Ok(None)
             }
             (Ok(found), _) => Ok(found),
@@ -199,9 +207,18 @@ enum Age {
 
 /// The layer that answers 401 and 403 before anything else of a request is looked at, and hands on the [`Principal`]
 /// and the [`KeyId`]. Use it with [`axum::middleware::from_fn_with_state`].
-pub async fn authenticate(State(keys): State<Keys>, mut request: Request, next: Next) -> Response {
-    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
-    match keys.identify(request.method(), request.headers(), peer).await {
+pub async fn authenticate(
+    State(keys): State<Keys>,
+    client: ClientAddress,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let identified = keys.identify(request.method(), request.headers(), client).await;
+    let counted = identified.and_then(|(principal, key)| {
+        keys.count(&principal, &key, client)?;
+        Ok((principal, key))
+    });
+    match counted {
         Ok((principal, key)) => {
             request.extensions_mut().insert(principal);
             request.extensions_mut().insert(key);

@@ -119,8 +119,8 @@ pub async fn create_key(tx: &mut WriteTransaction, clock: &Clock, role: &Role) -
 ///
 /// # Errors
 /// Those of the database.
-pub async fn list_keys(tx: &mut ReadTransaction, after: &str, limit: u32) -> Result<Vec<StoredKey>, DbError> {
-    tx.rows(&LIST_KEYS, &[after.into(), limit.into()]).await?.iter().map(stored_key).collect()
+pub async fn list_keys(tx: &mut ReadTransaction, after: &str, limit: usize) -> Result<Vec<StoredKey>, DbError> {
+    tx.rows(&LIST_KEYS, &[after.into(), rows(limit)]).await?.iter().map(stored_key).collect()
 }
 
 /// As [`list_keys`], the keys of one sensor.
@@ -131,9 +131,9 @@ pub async fn list_sensor_keys(
     tx: &mut ReadTransaction,
     sensor: &str,
     after: &str,
-    limit: u32,
+    limit: usize,
 ) -> Result<Vec<StoredKey>, DbError> {
-    tx.rows(&LIST_SENSOR_KEYS, &[sensor.into(), after.into(), limit.into()]).await?.iter().map(stored_key).collect()
+    tx.rows(&LIST_SENSOR_KEYS, &[sensor.into(), after.into(), rows(limit)]).await?.iter().map(stored_key).collect()
 }
 
 /// Revokes a key of any role; whether there was a valid one. After the commit call
@@ -199,6 +199,11 @@ fn key_id(now: Micros) -> Result<String, DbError> {
     random(&mut bits)?;
     let milliseconds = u64::try_from(now / 1000).unwrap_or(0);
     Ok(uuid::Builder::from_unix_timestamp_millis(milliseconds, &bits).into_uuid().to_string())
+}
+
+/// A number of rows as the database takes it.
+fn rows(limit: usize) -> Value {
+    Value::Int(i64::try_from(limit).unwrap_or(i64::MAX))
 }
 
 fn random(bytes: &mut [u8]) -> Result<(), DbError> {

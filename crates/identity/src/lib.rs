@@ -7,6 +7,7 @@
 mod check;
 mod keys;
 mod principal;
+mod routes;
 mod token;
 
 pub use check::{KeyId, Keys, Options, authenticate};
@@ -15,4 +16,5 @@ pub use keys::{
     revoke_sensor, revoke_sensor_key,
 };
 pub use principal::Principal;
+pub use routes::{Api, KeyInfo, routes};
 pub use token::LocalToken;
