@@ -84,6 +84,9 @@ pub struct LongRecording {
     pub blob: ::prost::alloc::string::String,
     #[prost(sint64, tag = "7")]
     pub accepted_at: i64,
+    /// Whether the blob stays when it is cut, because the sensor's retention keeps audio.
+    #[prost(bool, tag = "8")]
+    pub keep: bool,
 }
 /// Topic results: one part (at most 1 MiB) of what one group found in one piece.
 #[derive(Clone, PartialEq, ::prost::Message)]
