@@ -1,0 +1,158 @@
+//! Annotations as workers yielded them, with what a reader needs to clip and join them; summaries.
+
+use antiphon_platform::clock::Micros;
+use antiphon_platform::db::{DbError, ReadTransaction, Row, Statement, Value};
+use antiphon_platform::sql;
+
+use super::sources::Source;
+use super::spans::Span;
+
+const OVERLAPPING: Statement = sql!("sql/annotations_overlapping.sql");
+const COUNTING: Statement = sql!("sql/counting_intervals.sql");
+const SUMMARIES: Statement = sql!("sql/summaries.sql");
+
+pub(super) const STATEMENTS: &[Statement] = &[OVERLAPPING, COUNTING, SUMMARIES];
+
+/// An interval that one recording yielded, unclipped.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredAnnotation {
+    /// When, in µs.
+    pub span: Span,
+    /// The algorithm's name.
+    pub algorithm: String,
+    /// Its version.
+    pub version: u32,
+    /// What kind of thing it is, such as `silence`.
+    pub kind: String,
+    /// What it says, may be empty.
+    pub label: String,
+    /// A number that belongs to it.
+    pub value: Option<f32>,
+    /// How sure the algorithm is, 0 to 1.
+    pub confidence: Option<f32>,
+    /// It touches the recording's start and may begin earlier.
+    pub open_start: bool,
+    /// It touches the recording's end and may go on.
+    pub open_end: bool,
+    /// The recording that it comes from: (start, id), the order of the overlap rule.
+    pub recording: (Micros, [u8; 20]),
+}
+
+/// An interval of a recording of which a result is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CountingInterval {
+    /// The recording: (start, id), the order of the overlap rule.
+    pub recording: (Micros, [u8; 20]),
+    /// What of it was analysed.
+    pub span: Span,
+}
+
+/// One value of a whole song.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredSummary {
+    /// The algorithm's name.
+    pub algorithm: String,
+    /// Its version.
+    pub version: u32,
+    /// The output's name.
+    pub output: String,
+    /// The value, or why there is none.
+    pub value: SummaryValue,
+}
+
+/// A summary's value.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SummaryValue {
+    /// A number.
+    Number(f64),
+    /// Words.
+    Text(String),
+    /// None, and why.
+    Absent(String),
+}
+
+/// The annotations of a source that overlap `[from, to)`, in the order of (start, recording, algorithm, type), of
+/// the given types (none given: all).
+///
+/// # Errors
+/// Those of the database.
+pub async fn annotations(
+    tx: &mut ReadTransaction,
+    source: &Source,
+    from: Micros,
+    to: Micros,
+    types: &[String],
+) -> Result<Vec<StoredAnnotation>, DbError> {
+    let rows = tx.rows(&OVERLAPPING, &overlap(source, from, to)).await?;
+    let mut found = rows.iter().map(annotation_of).collect::<Result<Vec<_>, _>>()?;
+    found.retain(|annotation| types.is_empty() || types.contains(&annotation.kind));
+    Ok(found)
+}
+
+/// What was analysed of the recordings of a source that overlap `[from, to)`, in the order of the overlap rule; a
+/// recording that was cut into pieces gives one interval, or several if pieces are still missing.
+///
+/// # Errors
+/// Those of the database.
+pub async fn counting_intervals(
+    tx: &mut ReadTransaction,
+    source: &Source,
+    from: Micros,
+    to: Micros,
+) -> Result<Vec<CountingInterval>, DbError> {
+    let mut intervals: Vec<CountingInterval> = Vec::new();
+    for row in tx.rows(&COUNTING, &overlap(source, from, to)).await? {
+        let recording = (row.get(0)?, name_of(&row, 1)?);
+        let span = Span { start: row.get(2)?, finish: row.get(3)? };
+        match intervals.last_mut() {
+            Some(last) if last.recording == recording && span.start <= last.span.finish => {
+                last.span.finish = last.span.finish.max(span.finish);
+            }
+            _ => intervals.push(CountingInterval { recording, span }),
+        }
+    }
+    Ok(intervals)
+}
+
+/// The summaries of a song, by algorithm, output and version.
+///
+/// # Errors
+/// Those of the database.
+pub async fn summaries(tx: &mut ReadTransaction, source: i64) -> Result<Vec<StoredSummary>, DbError> {
+    tx.rows(&SUMMARIES, &[source.into()]).await?.iter().map(summary_of).collect()
+}
+
+/// Nothing is longer than the source's longest recording, so what overlaps begins at most that much earlier.
+fn overlap(source: &Source, from: Micros, to: Micros) -> [Value; 4] {
+    [source.id.into(), from.saturating_sub(source.longest).into(), to.into(), from.into()]
+}
+
+fn name_of(row: &Row, column: usize) -> Result<[u8; 20], DbError> {
+    let name: Vec<u8> = row.get(column)?;
+    name.try_into().map_err(|_| DbError::Broken(String::from("a recording's id has not 20 bytes")))
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "columns hold widened f32")]
+fn annotation_of(row: &Row) -> Result<StoredAnnotation, DbError> {
+    Ok(StoredAnnotation {
+        span: Span { start: row.get(0)?, finish: row.get(1)? },
+        algorithm: row.get(2)?,
+        version: row.get(3)?,
+        kind: row.get(4)?,
+        label: row.get(5)?,
+        value: row.get::<Option<f64>>(6)?.map(|value| value as f32),
+        confidence: row.get::<Option<f64>>(7)?.map(|value| value as f32),
+        open_start: row.get(8)?,
+        open_end: row.get(9)?,
+        recording: (row.get(11)?, name_of(row, 10)?),
+    })
+}
+
+fn summary_of(row: &Row) -> Result<StoredSummary, DbError> {
+    let value = match (row.get::<Option<f64>>(3)?, row.get::<Option<String>>(4)?) {
+        (Some(number), _) => SummaryValue::Number(number),
+        (None, Some(text)) => SummaryValue::Text(text),
+        (None, None) => SummaryValue::Absent(row.get::<Option<String>>(5)?.unwrap_or_default()),
+    };
+    Ok(StoredSummary { algorithm: row.get(0)?, version: row.get(1)?, output: row.get(2)?, value })
+}

@@ -1,0 +1,3 @@
+select minute, start, recording, piece, data from blocks
+where source = $1 and layer = $2 and minute >= $3 and minute <= $4
+order by minute, start, recording, piece

@@ -1,0 +1,1 @@
+select id, kind, algorithm, version, layer from layers

@@ -1,0 +1,1 @@
+select name from recordings where id = $1

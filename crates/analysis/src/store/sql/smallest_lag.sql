@@ -1,0 +1,1 @@
+select min(lag) from arrivals where source = $1 and minute >= $2

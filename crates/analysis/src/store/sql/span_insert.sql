@@ -1,0 +1,1 @@
+insert into spans (source, start, finish) values ($1, $2, $3)
