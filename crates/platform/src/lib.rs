@@ -2,8 +2,11 @@
 
 pub mod blobs;
 pub mod clock;
+pub mod config;
 pub mod crash;
 pub mod db;
 pub mod disk;
 pub mod http;
 pub mod queue;
+pub mod secrets;
+pub mod telemetry;

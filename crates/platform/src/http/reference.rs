@@ -1,0 +1,1 @@
+//! Readable documentation of the API, made of its own OpenAPI document.
