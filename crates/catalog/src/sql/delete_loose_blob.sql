@@ -1,0 +1,2 @@
+DELETE FROM loose_blobs
+WHERE blob = $1

@@ -1,0 +1,2 @@
+INSERT INTO loose_blobs (blob, since)
+VALUES ($1, $2)
