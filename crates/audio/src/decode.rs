@@ -16,7 +16,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::{AudioError, Format, MAX_CHANNELS};
+use crate::flac::FlacReader;
+use crate::wav::WavReader;
+use crate::{AudioError, Format, MAX_CHANNELS, MAX_RATE, MIN_RATE, SNIFF_BYTES, sniff};
 
 /// What the caller does not want to exceed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +61,12 @@ pub struct Block<'a, T = f32> {
 }
 
 impl<'a, T> Block<'a, T> {
+    fn new(first: u64, planes: &'a [Vec<T>]) -> Self {
+        let mut slices: [&[T]; MAX_CHANNELS] = [&[]; MAX_CHANNELS];
+        slices.iter_mut().zip(planes).for_each(|(slice, plane)| *slice = plane);
+        Self { first, slices, count: planes.len() }
+    }
+
     /// Number of the block's first frame in the file, counted from 0.
     pub fn first(&self) -> u64 {
         self.first
@@ -88,17 +96,56 @@ impl<'a, T> Block<'a, T> {
 /// ended. What comes after damage is not decoded, since its place in time is not certain.
 pub struct Decoder {
     info: Info,
+    reader: Reader,
+    planes: Planes,
+    position: u64,
+    /// Frames that the caller's limit allows.
+    most: u64,
+    limits: Limits,
+    ended: bool,
+}
+
+enum Reader {
+    Wav(WavReader<Box<dyn Read + Send + Sync>>),
+    Flac(Box<FlacReader>),
+}
+
+/// The block that was decoded last, one plane per channel: as integers, or as floats if the file has these.
+#[derive(Default)]
+pub(crate) struct Planes {
+    pub(crate) integers: Vec<Vec<i32>>,
+    pub(crate) floats: Vec<Vec<f32>>,
+    pub(crate) replaced: u64,
 }
 
 impl Decoder {
-    /// Reads the header from `source`, which need not be seekable: a pipe will do.
+    /// Reads the header from `source`, which need not be seekable: a pipe will do. Blocks come as soon as a read
+    /// gives them, so a live stream is not delayed.
     ///
     /// # Errors
     /// [`AudioError::Unknown`], [`AudioError::Malformed`], [`AudioError::Unsupported`], [`AudioError::Channels`],
     /// [`AudioError::Rate`], [`AudioError::TooLong`], [`AudioError::Truncated`] (inside the header) or
     /// [`AudioError::Io`].
-    pub fn open(source: impl Read + Send + Sync + 'static, limits: Limits) -> Result<Self, AudioError> {
-        todo!("{:?}", (std::any::type_name_of_val(&source), limits))
+    pub fn open(mut source: impl Read + Send + Sync + 'static, limits: Limits) -> Result<Self, AudioError> {
+        let mut head = Vec::with_capacity(SNIFF_BYTES);
+        source.by_ref().take(SNIFF_BYTES as u64).read_to_end(&mut head)?;
+        let format = sniff(&head).ok_or(AudioError::Unknown)?;
+        let source: Box<dyn Read + Send + Sync> = Box::new(Cursor::new(head).chain(source));
+        let (reader, info) = match format {
+            Format::Wav => WavReader::open(source).map(|(reader, info)| (Reader::Wav(reader), info))?,
+            Format::Flac => FlacReader::open(source).map(|(reader, info)| (Reader::Flac(Box::new(reader)), info))?,
+        };
+        let most = limits.duration.as_micros().saturating_mul(u128::from(info.rate)) / 1_000_000;
+        let most = u64::try_from(most).unwrap_or(u64::MAX);
+        if info.frames.is_some_and(|frames| frames > most) {
+            return Err(AudioError::TooLong { limit: limits.duration });
+        }
+        let channels = usize::from(info.channels);
+        let mut planes = Planes { floats: vec![Vec::new(); channels], ..Planes::default() };
+        if !info.float {
+            planes.integers = vec![Vec::new(); channels];
+        }
+        Ok(Self { info, reader, planes, position: 0, most, limits, ended: false })
     }
 
     /// The same for a file in memory.
@@ -116,12 +163,12 @@ impl Decoder {
 
     /// Number of frames that have been decoded.
     pub fn position(&self) -> u64 {
-        todo!()
+        self.position
     }
 
     /// Number of NaN and infinite samples that were replaced by 0 so far.
     pub fn replaced(&self) -> u64 {
-        todo!()
+        self.planes.replaced
     }
 
     /// The next block as f32; `None` at the end.
@@ -129,7 +176,16 @@ impl Decoder {
     /// # Errors
     /// [`AudioError::Truncated`], [`AudioError::Corrupt`], [`AudioError::TooLong`] or [`AudioError::Io`].
     pub fn next_block(&mut self) -> Result<Option<Block<'_>>, AudioError> {
-        todo!()
+        let first = self.position;
+        if self.fill()? == 0 {
+            return Ok(None);
+        }
+        let scale = 1.0 / (1_u64 << (self.info.bits - 1)) as f32;
+        for (floats, integers) in self.planes.floats.iter_mut().zip(&self.planes.integers) {
+            floats.clear();
+            floats.extend(integers.iter().map(|sample| *sample as f32 * scale));
+        }
+        Ok(Some(Block::new(first, &self.planes.floats)))
     }
 
     /// The next block as exact integers in `-2^(bits-1) .. 2^(bits-1)`; `None` at the end. This is the way to cut
@@ -138,6 +194,44 @@ impl Decoder {
     /// # Errors
     /// [`AudioError::NotInteger`] for floating point files, else as [`next_block`](Self::next_block).
     pub fn next_integers(&mut self) -> Result<Option<Block<'_, i32>>, AudioError> {
-        todo!()
+        if self.info.float {
+            return Err(AudioError::NotInteger);
+        }
+        let first = self.position;
+        if self.fill()? == 0 {
+            return Ok(None);
+        }
+        Ok(Some(Block::new(first, &self.planes.integers)))
     }
+
+    /// Decodes a block into the planes and returns how many frames; 0 at the end and after an error.
+    fn fill(&mut self) -> Result<usize, AudioError> {
+        if self.ended {
+            return Ok(0);
+        }
+        let filled = match &mut self.reader {
+            Reader::Wav(reader) => reader.fill(&mut self.planes),
+            Reader::Flac(reader) => reader.fill(&mut self.planes),
+        };
+        let within_limit = match filled {
+            Ok(frames) if self.position + frames as u64 > self.most => {
+                Err(AudioError::TooLong { limit: self.limits.duration })
+            }
+            filled => filled,
+        };
+        self.ended = matches!(within_limit, Ok(0) | Err(_));
+        self.position += *within_limit.as_ref().unwrap_or(&0) as u64;
+        within_limit
+    }
+}
+
+/// Refuses rates and numbers of channels that are not decoded.
+pub(crate) fn check(rate: u32, channels: u16) -> Result<(), AudioError> {
+    if channels == 0 || usize::from(channels) > MAX_CHANNELS {
+        return Err(AudioError::Channels(channels));
+    }
+    if !(MIN_RATE..=MAX_RATE).contains(&rate) {
+        return Err(AudioError::Rate(rate));
+    }
+    Ok(())
 }

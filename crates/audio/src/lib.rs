@@ -18,7 +18,6 @@ pub mod downmix;
 pub mod encode;
 mod error;
 mod flac;
-mod kaiser;
 pub mod resample;
 mod sniff;
 pub mod stft;

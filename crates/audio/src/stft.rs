@@ -1,5 +1,10 @@
 //! Short-time Fourier transform on a fixed grid.
 
+use std::sync::Arc;
+
+use realfft::num_complex::Complex;
+use realfft::{RealFftPlanner, RealToComplex};
+
 /// Which transform: equal specs share one computation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct StftSpec {
@@ -9,6 +14,17 @@ pub struct StftSpec {
     pub size: u32,
     /// Samples between frames, at most `size`.
     pub hop: u32,
+}
+
+impl StftSpec {
+    /// Number of the last sample (at the spec's rate) that frame `index` covers.
+    pub fn last_sample(&self, grid: Grid, index: i64) -> i64 {
+        let (size, hop) = (i64::from(self.size), i64::from(self.hop));
+        match grid {
+            Grid::Trailing => index * hop - 1,
+            Grid::Centred => index * hop + size / 2 - 1,
+        }
+    }
 }
 
 /// Where frames lie.
@@ -32,9 +48,23 @@ pub struct Frame<'a> {
     pub power: &'a [f32],
 }
 
-/// A running transform.
+/// A running transform. It computes in f64, as librosa does: what is 200 dB below the loudest part of a frame is still
+/// right, and a pure tone has no floor of rounding noise under it.
 pub struct Stft {
     spec: StftSpec,
+    grid: Grid,
+    transform: Arc<dyn RealToComplex<f64>>,
+    window: Vec<f64>,
+    windowed: Vec<f64>,
+    spectrum: Vec<Complex<f64>>,
+    scratch: Vec<Complex<f64>>,
+    power: Vec<f32>,
+    /// Index of the next frame.
+    next: i64,
+    /// The samples that the next frame and those after it cover, as far as they have come.
+    pending: Vec<f32>,
+    /// Number of the first pending sample.
+    pending_first: i64,
 }
 
 impl Stft {
@@ -44,7 +74,31 @@ impl Stft {
     /// # Panics
     /// If `size` is odd or 0, or `hop` is 0 or exceeds `size`.
     pub fn new(spec: StftSpec, grid: Grid, first: i64) -> Self {
-        todo!("{:?}", (spec, grid, first))
+        assert!(spec.size > 0 && spec.size.is_multiple_of(2), "a transform needs an even length");
+        assert!((1..=spec.size).contains(&spec.hop), "frames must follow each other without holes");
+        let size = spec.size as usize;
+        let transform = RealFftPlanner::<f64>::new().plan_fft_forward(size);
+        let next = match grid {
+            Grid::Trailing => first.div_euclid(i64::from(spec.hop)) + 1,
+            Grid::Centred => 0,
+        };
+        let pending_first = spec.last_sample(grid, next) + 1 - i64::from(spec.size);
+        let window = (0..size).map(|n| 0.5 - 0.5 * (std::f64::consts::TAU * n as f64 / size as f64).cos()).collect();
+        let mut pending = Vec::with_capacity(size + crate::BLOCK_FRAMES);
+        pending.resize(usize::try_from(first - pending_first).unwrap_or(0), 0.0);
+        Self {
+            spec,
+            grid,
+            window,
+            windowed: transform.make_input_vec(),
+            spectrum: transform.make_output_vec(),
+            scratch: transform.make_scratch_vec(),
+            power: vec![0.0; size / 2 + 1],
+            transform,
+            next,
+            pending,
+            pending_first,
+        }
     }
 
     /// What it computes.
@@ -53,12 +107,138 @@ impl Stft {
     }
 
     /// Takes the next samples, and calls `each` for every frame that is complete.
-    pub fn push(&mut self, samples: &[f32], each: impl FnMut(Frame<'_>)) {
-        todo!("{samples:?} {}", std::any::type_name_of_val(&each))
+    pub fn push(&mut self, samples: &[f32], mut each: impl FnMut(Frame<'_>)) {
+        let (size, hop) = (self.spec.size as usize, self.spec.hop as usize);
+        self.pending.extend_from_slice(samples);
+        let mut start = 0;
+        while let Some(covered) = self.pending.get(start..start + size) {
+            let weighted = covered.iter().zip(&self.window).map(|(sample, weight)| f64::from(*sample) * weight);
+            self.windowed.iter_mut().zip(weighted).for_each(|(target, value)| *target = value);
+            // Fails only for slices of wrong lengths, and these come from the transform itself.
+            let transformed =
+                self.transform.process_with_scratch(&mut self.windowed, &mut self.spectrum, &mut self.scratch);
+            debug_assert!(transformed.is_ok());
+            self.power.iter_mut().zip(&self.spectrum).for_each(|(power, bin)| *power = bin.norm_sqr() as f32);
+            let last = self.pending_first + (start + size) as i64 - 1;
+            each(Frame { index: self.next, last, power: &self.power });
+            self.next += 1;
+            start += hop;
+        }
+        self.pending.drain(..start);
+        self.pending_first += start as i64;
     }
 
     /// The end of the input: calls `each` for the centred frames that reach beyond it. Trailing frames have none.
+    /// Nothing may be pushed afterwards.
     pub fn finish(&mut self, each: impl FnMut(Frame<'_>)) {
-        todo!("{}", std::any::type_name_of_val(&each))
+        if self.grid == Grid::Trailing {
+            return;
+        }
+        let end = self.pending_first + self.pending.len() as i64;
+        let last_frame = end / i64::from(self.spec.hop);
+        let missing = self.spec.last_sample(self.grid, last_frame) + 1 - end;
+        self.push(&vec![0.0; usize::try_from(missing).unwrap_or(0)], each);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SPEC: StftSpec = StftSpec { rate: 8_000, size: 64, hop: 24 };
+
+    fn signal(first: i64, samples: usize) -> Vec<f32> {
+        (0..samples as i64).map(|n| (((first + n) * 7_919).rem_euclid(1_000) as f32 - 500.0) / 500.0).collect()
+    }
+
+    type Collected = Vec<(i64, i64, Vec<f32>)>;
+
+    fn frames(grid: Grid, first: i64, pieces: &[&[f32]]) -> Collected {
+        let mut stft = Stft::new(SPEC, grid, first);
+        let mut frames = Vec::new();
+        for piece in pieces {
+            stft.push(piece, |frame| frames.push((frame.index, frame.last, frame.power.to_vec())));
+        }
+        stft.finish(|frame| frames.push((frame.index, frame.last, frame.power.to_vec())));
+        frames
+    }
+
+    /// The definition, term by term.
+    fn direct(samples: impl Fn(i64) -> f32, first: i64, bin: usize) -> f64 {
+        let size = f64::from(SPEC.size);
+        let (mut real, mut imaginary) = (0.0, 0.0);
+        for n in 0..i64::from(SPEC.size) {
+            let angle = std::f64::consts::TAU * n as f64 / size;
+            let windowed = f64::from(samples(first + n)) * (0.5 - 0.5 * angle.cos());
+            real += windowed * (angle * bin as f64).cos();
+            imaginary -= windowed * (angle * bin as f64).sin();
+        }
+        real * real + imaginary * imaginary
+    }
+
+    #[test]
+    fn power_is_that_of_the_definition_on_both_grids() {
+        for (grid, first) in [(Grid::Trailing, 1_000_003_i64), (Grid::Centred, 0)] {
+            let input = signal(first, 500);
+            let sample = |n: i64| {
+                let place = usize::try_from(n - first).ok();
+                place.and_then(|place| input.get(place)).copied().unwrap_or(0.0)
+            };
+            let frames = frames(grid, first, &[&input]);
+            assert!(frames.len() > 15);
+            for (index, last, power) in frames {
+                assert_eq!(last, SPEC.last_sample(grid, index));
+                for (bin, value) in power.iter().enumerate() {
+                    let expected = direct(sample, last + 1 - i64::from(SPEC.size), bin);
+                    assert!((f64::from(*value) - expected).abs() <= 1e-6 * expected.max(1e-3), "{index} {bin}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn trailing_frames_lie_on_the_absolute_grid() {
+        // Samples 100 to 199: the first multiple of 24 behind 100 is 120, the last up to 200 is 192.
+        let frames = frames(Grid::Trailing, 100, &[&signal(100, 100)]);
+        let places: Vec<_> = frames.iter().map(|(index, last, _)| (*index, *last)).collect();
+        assert_eq!(places, [(5, 119), (6, 143), (7, 167), (8, 191)]);
+        let mut at_frame_end = Stft::new(SPEC, Grid::Trailing, 119);
+        let mut count = 0;
+        at_frame_end.push(&[1.0], |frame| {
+            assert_eq!((frame.index, frame.last), (5, 119));
+            count += 1;
+        });
+        assert_eq!(count, 1);
+    }
+
+    #[test]
+    fn centred_frames_are_as_many_as_librosas() {
+        for samples in [0, 1, 23, 24, 25, 47, 48, 64, 500] {
+            let frames = frames(Grid::Centred, 0, &[&signal(0, samples)]);
+            assert_eq!(frames.len(), 1 + samples / 24, "{samples}");
+            assert!(frames.iter().enumerate().all(|(k, frame)| frame.0 == k as i64));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn frames_do_not_depend_on_chunks(
+            is_song in any::<bool>(),
+            first in 0_i64..1_000_000_000_000,
+            cuts in prop::collection::vec(0_usize..200, 1..12),
+        ) {
+            let (grid, first) = if is_song { (Grid::Centred, 0) } else { (Grid::Trailing, first) };
+            let input = signal(first, cuts.iter().sum());
+            let mut pieces = Vec::new();
+            let mut rest = &input[..];
+            for cut in cuts {
+                let (piece, later) = rest.split_at(cut);
+                pieces.push(piece);
+                rest = later;
+            }
+            prop_assert_eq!(frames(grid, first, &[&input]), frames(grid, first, &pieces));
+        }
     }
 }
