@@ -6,14 +6,20 @@
 //! - A put of a stream that fails half-way MUST leave nothing behind.
 //! - [`Blobs::get`] of a range MUST give exactly those bytes; of a missing key MUST say [`BlobError::NotFound`].
 //! - [`Blobs::delete`] of a missing key MUST succeed.
-//! - Keys are `[a-z0-9/_.-]`, at most 512 characters, without `..` or empty segments; others MUST be refused.
+//! - Keys are `[a-z0-9/_.-]`, at most 512 characters, without empty, `.` or `..` segments; others MUST be refused.
+//! - A whole object whose bytes do not match their checksum MUST end in [`BlobError::Damaged`].
+//! - A handle for reading only MUST refuse to put and delete.
+
+#[doc(hidden)]
+pub mod contract;
+pub mod folder;
 
 use std::ops::Range;
 use std::pin::Pin;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::Stream;
+use futures::{Stream, StreamExt};
 
 /// A stream of an object's bytes.
 pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes, BlobError>> + Send>>;
@@ -63,4 +69,31 @@ pub trait Blobs: Send + Sync {
     async fn delete(&self, key: &str) -> Result<(), BlobError>;
     /// Whether a put could succeed now; for readiness. Says what to do if not.
     async fn check(&self) -> Result<(), BlobError>;
+}
+
+/// Refuses what is no key.
+fn check_key(key: &str) -> Result<(), BlobError> {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"/_.-".contains(&byte);
+    let well_formed = key.len() <= 512
+        && key.bytes().all(allowed)
+        && key.split('/').all(|segment| !matches!(segment, "" | "." | ".."));
+    if well_formed { Ok(()) } else { Err(BlobError::Key(key.chars().take(512).collect())) }
+}
+
+/// Bytes that are at hand, as a stream to put.
+#[must_use]
+pub fn once(bytes: impl Into<Bytes>) -> ByteStream {
+    Box::pin(futures::stream::iter([Ok(bytes.into())]))
+}
+
+/// A whole object in memory; for objects that are known to be small.
+///
+/// # Errors
+/// The first error of the stream.
+pub async fn collect(mut stream: ByteStream) -> Result<Vec<u8>, BlobError> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = stream.next().await {
+        bytes.extend_from_slice(&chunk?);
+    }
+    Ok(bytes)
 }

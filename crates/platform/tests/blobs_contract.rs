@@ -1,0 +1,64 @@
+//! The blob port's law, run against the embedded engine.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use antiphon_platform::blobs::folder::{Access, FolderBlobs};
+use antiphon_platform::blobs::{Blobs, contract};
+use antiphon_platform::disk;
+
+macro_rules! cases {
+    ($($case:ident),* $(,)?) => {
+        $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $case() {
+            let folder = tempfile::tempdir().unwrap();
+            contract::$case(open(folder.path())).await;
+            let unfinished = std::fs::read_dir(folder.path().join("unfinished~")).unwrap();
+            let left = unfinished.filter(|entry| entry.as_ref().unwrap().path().extension().unwrap() == "tmp");
+            assert_eq!(left.count(), 0, "a temporary file is left");
+        })*
+    };
+}
+
+cases! {
+    put_is_read_back,
+    key_below_a_key_is_another_object,
+    range_gives_exactly_those_bytes,
+    missing_is_not_found,
+    failed_put_leaves_nothing,
+    concurrent_puts_and_gets_see_whole_objects,
+    other_keys_are_refused,
+}
+
+fn open(folder: &Path) -> Arc<dyn Blobs> {
+    Arc::new(FolderBlobs::open(disk::local(), folder, Access::Write).unwrap())
+}
+
+const KILLED: &str = "ANTIPHON_TEST_KILLED_FOLDER";
+
+/// The process that [`puts_survive_kill_9`] starts and kills; alone it has no folder and nothing to do.
+#[tokio::test]
+#[ignore = "run by puts_survive_kill_9 in a process of its own"]
+async fn process_to_kill() {
+    let folder = std::env::var_os(KILLED).expect("started by puts_survive_kill_9");
+    contract::put_until_killed(open(folder.as_ref()), |seed| println!("stored {seed}")).await;
+}
+
+#[tokio::test]
+async fn puts_survive_kill_9() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "process_to_kill", "--ignored", "--nocapture"])
+        .env(KILLED, folder.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let numbers = lines.map_while(Result::ok).filter_map(|line| Some(line.split_once("stored ")?.1.parse().unwrap()));
+    let acknowledged = numbers.skip(12).next().expect("it stores until it is killed");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    contract::put_survives_a_kill(open(folder.path()), acknowledged).await;
+}
