@@ -4,7 +4,13 @@
 //! Samples are numbered. For sensors the number is absolute: sample n is the one at n / rate seconds since
 //! 1970, and the first body sample of a recording has number round(start µs x rate / 10^6). For songs it
 //! counts from 0. A frame, fast level or other yield belongs to the instant of its *last input sample*.
-//! The session drops what belongs to the lead-in, so algorithms do not know of it.
+//! The session drops frames that belong to the lead-in; what is summed by samples starts at
+//! [`Stream::first_body_sample`].
+//!
+//! # Steps
+//! Samples come in *steps*, which end at the borders ceil(k x rate / 40) of a 25 ms grid, at the first body
+//! sample and at the end. So a step never crosses the border of a second, of a 100 ms block or of a 125 ms
+//! level, and is the same however the input was chunked.
 
 use antiphon_audio::stft::StftSpec;
 
@@ -50,7 +56,7 @@ pub trait Algorithm: Send {
         Needs::default()
     }
 
-    /// The next samples, one slice per channel, all of one length; `first` is the number of the first.
+    /// The next step of samples, one slice per channel, all of one length; `first` is the number of the first.
     fn samples(&mut self, first: i64, channels: &[&[f32]], sink: &mut crate::session::Sink) {
         let _ = (first, channels, sink);
     }

@@ -65,10 +65,64 @@ pub struct Series {
     pub aggregate: Aggregate,
     /// The layer that it is stored in: outputs of one layer are read together.
     pub layer: &'static str,
+    /// The layer that holds the histogram of its frames, if one is kept: the stats `l01` to `l99`.
+    pub histogram: Option<&'static str>,
     /// Names of the stats that can be asked for; the first is the default. `l01` to `l99` are written `lNN`.
     pub stats: &'static [&'static str],
     /// The frame hop, if frames can be kept.
     pub hop: Option<Hop>,
+}
+
+impl Series {
+    /// The layer that holds a stat (`leq`, `l90`), or `None` if this output does not store it.
+    pub fn layer_of(&self, stat: &str) -> Option<&'static str> {
+        if self.stats.contains(&stat) && stat != PERCENTILES {
+            return Some(self.layer);
+        }
+        percentile(stat).and(self.histogram)
+    }
+
+    /// The stat that answers when none is named.
+    pub fn default_stat(&self) -> &'static str {
+        self.stats.first().copied().unwrap_or("mean")
+    }
+}
+
+/// How the 99 stats `l01` to `l99` are written in a list of stats.
+pub const PERCENTILES: &str = "lNN";
+
+/// The NN of `lNN` (1 to 99): the share of time in percent.
+pub fn percentile(stat: &str) -> Option<u8> {
+    let digits = stat.strip_prefix('l')?;
+    if digits.len() != 2 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    digits.parse().ok().filter(|&percent: &u8| percent > 0)
+}
+
+impl Descriptor {
+    /// The output of that name.
+    pub fn output(&self, name: &str) -> Option<&'static Output> {
+        self.outputs.iter().find(|output| output.name == name)
+    }
+
+    /// The parameter of that name.
+    pub fn parameter(&self, name: &str) -> Option<&'static Parameter> {
+        self.parameters.iter().find(|parameter| parameter.name == name)
+    }
+
+    /// The distance between its frames, if frames can be kept: all its framed outputs share one.
+    pub fn hop(&self) -> Option<Hop> {
+        self.series().find_map(|(_, series)| series.hop)
+    }
+
+    /// Its outputs that are series, with how they are stored.
+    pub fn series(&self) -> impl Iterator<Item = (&'static Output, &'static Series)> {
+        self.outputs.iter().filter_map(|output| match &output.kind {
+            Kind::Series(series) => Some((output, series)),
+            Kind::Annotation { .. } | Kind::Summary => None,
+        })
+    }
 }
 
 /// Distance between frames, in seconds, as a fraction.
@@ -86,8 +140,6 @@ pub struct Hop {
 pub enum Aggregate {
     /// Energy sum with the minimum and maximum of the 125 ms levels: `leq`, `min`, `max`.
     Level,
-    /// The histogram of 125 ms levels in 0.1 dB bins: `l01` to `l99`.
-    Histogram,
     /// Energy sum only: `leq`.
     Energy,
     /// Sum, M2, minimum and maximum of frames: `mean`, `stddev`, `min`, `max`.

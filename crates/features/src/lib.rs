@@ -1,7 +1,14 @@
 //! The Antiphon algorithm registry: audio in, features out.
 //!
-//! One algorithm is one file: its [`descriptor::Descriptor`], its code, its tests. [`registry`] is the one
+//! One algorithm is one module: its [`descriptor::Descriptor`], its code, its tests. [`registry()`] is the one
 //! static table from which the command line, the API schema, the documentation and validation come.
+//! [`session`] runs algorithms over one stream; [`cells`] holds what is stored of their results, and the only
+//! code that merges it.
 
 pub mod algorithm;
+pub mod cells;
 pub mod descriptor;
+mod registry;
+pub mod session;
+
+pub use registry::{Construct, FeatureError, Request, find, layers, nearest, nearest_name, registry, validate};

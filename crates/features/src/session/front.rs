@@ -1,0 +1,107 @@
+//! What algorithms share: one mono mix-down, one resampling for each rate, one transform for each size.
+
+use antiphon_audio::downmix::mono;
+use antiphon_audio::resample::Resampler;
+use antiphon_audio::stft::{Frame, Grid, Stft, StftSpec};
+
+use super::Runner;
+use crate::algorithm::{Spectrum, Stream};
+
+/// The shared front end of a session.
+pub(super) struct Front {
+    mixed: Vec<f32>,
+    rates: Vec<Rate>,
+}
+
+/// The mono signal at one rate, with the transforms that run on it.
+struct Rate {
+    /// `None` at the rate of the source.
+    resampler: Option<Resampler>,
+    resampled: Vec<f32>,
+    transforms: Vec<Transform>,
+}
+
+/// One transform, and the runners that asked for it.
+struct Transform {
+    stft: Stft,
+    runners: Vec<usize>,
+}
+
+impl Front {
+    /// What serves the needs of the runners, given in their order.
+    pub(super) fn new(needs: &[Option<StftSpec>], stream: &Stream) -> Front {
+        let mut front = Front { mixed: Vec::new(), rates: Vec::new() };
+        let mut specs: Vec<StftSpec> = Vec::new();
+        for spec in needs.iter().flatten() {
+            if !specs.contains(spec) {
+                specs.push(*spec);
+            }
+        }
+        let grid = if stream.song { Grid::Centred } else { Grid::Trailing };
+        let mut rates: Vec<u32> = specs.iter().map(|spec| spec.rate).collect();
+        rates.sort_unstable();
+        rates.dedup();
+        for rate in rates {
+            let resampler = (rate != stream.rate).then(|| Resampler::new(stream.rate, rate, stream.first_sample));
+            let first = resampler.as_ref().map_or(stream.first_sample, Resampler::next_output);
+            let transforms = specs
+                .iter()
+                .filter(|spec| spec.rate == rate)
+                .map(|spec| Transform {
+                    stft: Stft::new(*spec, grid, first),
+                    runners: (0..needs.len()).filter(|&index| needs[index] == Some(*spec)).collect(),
+                })
+                .collect();
+            front.rates.push(Rate { resampler, resampled: Vec::new(), transforms });
+        }
+        front
+    }
+
+    /// Passes a step on.
+    pub(super) fn push(&mut self, step: &[&[f32]], runners: &mut [Runner]) {
+        if self.rates.is_empty() {
+            return;
+        }
+        self.mixed.clear();
+        mono(step, &mut self.mixed);
+        for rate in &mut self.rates {
+            let samples = match &mut rate.resampler {
+                None => &self.mixed,
+                Some(resampler) => {
+                    rate.resampled.clear();
+                    resampler.push(&self.mixed, &mut rate.resampled);
+                    &rate.resampled
+                }
+            };
+            for transform in &mut rate.transforms {
+                let serves = &transform.runners;
+                transform.stft.push(samples, |frame| deliver(&frame, rate.resampler.as_ref(), serves, runners));
+            }
+        }
+    }
+
+    /// Passes on what comes after the last sample.
+    pub(super) fn finish(&mut self, runners: &mut [Runner]) {
+        for rate in &mut self.rates {
+            rate.resampled.clear();
+            if let Some(resampler) = &mut rate.resampler {
+                resampler.finish(&mut rate.resampled);
+            }
+            for transform in &mut rate.transforms {
+                let serves = &transform.runners;
+                let resampler = rate.resampler.as_ref();
+                transform.stft.push(&rate.resampled, |frame| deliver(&frame, resampler, serves, runners));
+                transform.stft.finish(|frame| deliver(&frame, resampler, serves, runners));
+            }
+        }
+    }
+}
+
+fn deliver(frame: &Frame<'_>, resampler: Option<&Resampler>, serves: &[usize], runners: &mut [Runner]) {
+    let last_input = resampler.map_or(frame.last, |resampler| resampler.last_input(frame.last));
+    let spectrum = Spectrum { last_input, index: frame.index, power: frame.power };
+    for &index in serves {
+        let runner = &mut runners[index];
+        runner.algorithm.spectrum(&spectrum, &mut runner.sink);
+    }
+}
