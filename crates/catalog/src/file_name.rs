@@ -13,7 +13,8 @@ pub(crate) fn file_name(headers: &HeaderMap) -> Option<String> {
     // Browsers send UTF-8 in the plain form, whatever the RFC says.
     let header = std::str::from_utf8(headers.get(header::CONTENT_DISPOSITION)?.as_bytes()).ok()?;
     let parameters = parameters(header);
-    let find = |name: &str| parameters.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value);
+    let find =
+        |name: &str| parameters.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value);
     let name = find("filename*").and_then(|value| extended(value)).or_else(|| find("filename").cloned())?;
     let name = name.rsplit(['/', '\\']).next().unwrap_or_default();
     let name: String = name.nfc().filter(|c| !c.is_control()).take(LENGTH_LIMIT).collect();
@@ -44,7 +45,8 @@ fn parameters(header: &str) -> Vec<(String, String)> {
             other => push(&mut parts, other),
         }
     }
-    let pair = |part: &String| part.split_once('=').map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned()));
+    let pair =
+        |part: &String| part.split_once('=').map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned()));
     parts.iter().filter_map(pair).collect()
 }
 

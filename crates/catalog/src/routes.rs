@@ -59,11 +59,7 @@ pub fn read_routes(reader: Reader) -> OpenApiRouter {
 
 /// The other routes: upload, delete, play.
 pub fn write_routes(api: Api) -> OpenApiRouter {
-    OpenApiRouter::new()
-        .routes(routes!(upload::create))
-        .routes(routes!(delete))
-        .routes(routes!(audio))
-        .with_state(api)
+    OpenApiRouter::new().routes(routes!(upload::create)).routes(routes!(delete)).routes(routes!(audio)).with_state(api)
 }
 
 /// A song.
@@ -157,7 +153,8 @@ async fn list(
 }
 
 fn position((accepted_at, id): Position) -> Result<(Micros, SongId), Problem> {
-    let id = id.parse().map_err(|_| Problem::bad_field("cursor", "cursor is not one that an earlier page gave as next"))?;
+    let id =
+        id.parse().map_err(|_| Problem::bad_field("cursor", "cursor is not one that an earlier page gave as next"))?;
     Ok((accepted_at, id))
 }
 

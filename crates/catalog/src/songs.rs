@@ -138,12 +138,7 @@ pub async fn mark_stored(
 ///
 /// # Errors
 /// Those of the database.
-pub async fn mark_failed(
-    tx: &mut WriteTransaction,
-    clock: &Clock,
-    id: SongId,
-    reason: &str,
-) -> Result<bool, DbError> {
+pub async fn mark_failed(tx: &mut WriteTransaction, clock: &Clock, id: SongId, reason: &str) -> Result<bool, DbError> {
     Ok(tx.execute(&MARK_FAILED, &[key(id), reason.into(), clock.now().into()]).await? > 0)
 }
 

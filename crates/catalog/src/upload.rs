@@ -119,8 +119,7 @@ async fn keep(
     let accepted_at = api.clock.now();
     let file_name = file_name(headers);
     let mut tx = api.db.write().await?;
-    let song =
-        NewSong { id, file_name: file_name.as_deref(), size: info.size, media_type, blob, accepted_at };
+    let song = NewSong { id, file_name: file_name.as_deref(), size: info.size, media_type, blob, accepted_at };
     if !songs::insert_song(&mut tx, &song).await? {
         return Ok((id, true));
     }

@@ -121,9 +121,7 @@ impl Keys {
         match role {
             Role::Operator => Ok((Principal::Operator, KeyId(id))),
             Role::Reader if reads => Ok((Principal::Reader, KeyId(id))),
-            Role::Reader => {
-                Err(Problem::forbidden("a reader's key may only read (GET)"))
-            }
+            Role::Reader => Err(Problem::forbidden("a reader's key may only read (GET)")),
             Role::Sensor(sensor) => Ok((Principal::Sensor(sensor), KeyId(id))),
         }
     }

@@ -15,16 +15,8 @@ pub const MIGRATIONS: &[Migration] =
     &[Migration { owner: "identity", version: 1, sqlite: include_str!("sql/migration-1.sql") }];
 
 /// Every statement of this crate, for the test that prepares them on each engine.
-pub const STATEMENTS: &[Statement] = &[
-    INSERT_KEY,
-    FIND_KEY,
-    LIST_KEYS,
-    LIST_SENSOR_KEYS,
-    REVOKE_KEY,
-    REVOKE_SENSOR_KEY,
-    REVOKE_SENSOR,
-    ANY_OPERATOR,
-];
+pub const STATEMENTS: &[Statement] =
+    &[INSERT_KEY, FIND_KEY, LIST_KEYS, LIST_SENSOR_KEYS, REVOKE_KEY, REVOKE_SENSOR_KEY, REVOKE_SENSOR, ANY_OPERATOR];
 
 const INSERT_KEY: Statement = sql!("sql/insert_key.sql");
 const FIND_KEY: Statement = sql!("sql/find_key.sql");

@@ -40,7 +40,9 @@ impl Principal {
     pub fn may_read(&self) -> Result<(), Problem> {
         match self {
             Self::Operator | Self::Reader | Self::Public => Ok(()),
-            Self::Sensor(_) => Err(Problem::forbidden("a sensor's key may only add recordings to its sensor and read them")),
+            Self::Sensor(_) => {
+                Err(Problem::forbidden("a sensor's key may only add recordings to its sensor and read them"))
+            }
         }
     }
 
