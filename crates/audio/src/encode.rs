@@ -104,7 +104,7 @@ pub fn wav(format: &PcmFormat, samples: Samples<'_>) -> Result<Vec<u8>, AudioErr
 /// A whole FLAC file of 8 to 24 bit integers, with the MD5 of its samples.
 ///
 /// # Errors
-/// As [`wav`], and [`AudioError::Encode`] for floating point formats.
+/// As [`wav`], and [`AudioError::Encode`] for floating point formats and for no samples at all.
 pub fn flac(format: &PcmFormat, samples: Samples<'_>) -> Result<Vec<u8>, AudioError> {
     format.check(&[8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24])?;
     if format.float {
@@ -261,5 +261,124 @@ impl<W: Write> WavWriter<W> {
         }
         self.target.flush()?;
         Ok(self.target)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::decode::{Decoder, Limits};
+
+    fn decode_integers(bytes: Vec<u8>) -> (crate::decode::Info, Vec<i32>) {
+        let mut decoder = Decoder::from_bytes(bytes.into(), Limits::default()).unwrap();
+        let info = *decoder.info();
+        let mut samples = Vec::new();
+        while let Some(block) = decoder.next_integers().unwrap() {
+            samples.extend((0..block.frames()).flat_map(|n| block.channels().iter().map(move |channel| channel[n])));
+        }
+        (info, samples)
+    }
+
+    fn decode_floats(bytes: Vec<u8>) -> Vec<f32> {
+        let mut decoder = Decoder::from_bytes(bytes.into(), Limits::default()).unwrap();
+        let mut samples = Vec::new();
+        while let Some(block) = decoder.next_block().unwrap() {
+            samples.extend((0..block.frames()).flat_map(|n| block.channels().iter().map(move |channel| channel[n])));
+        }
+        samples
+    }
+
+    /// Noise that is loud, quiet and still in turns.
+    fn noise(seed: u64, bits: u16, samples: usize) -> Vec<i32> {
+        let mut state = seed;
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 32) as u32 as i32
+        };
+        (0..samples)
+            .map(|n| match n / 1_000 % 3 {
+                0 => next() >> (32 - bits),
+                1 => next() >> (32 - bits.min(6)),
+                _ => 0,
+            })
+            .collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(60))]
+        #[test]
+        fn integers_come_back(
+            bits in 0_usize..4, flac_bits in 8_u16..=24, channels in 1_u16..=8, frames in 0_usize..6_000, seed in any::<u64>()
+        ) {
+            let rate = 1_000 + seed as u32 % 700_000;
+            for (bits, is_flac) in [([8, 16, 24, 32][bits], false), (flac_bits, true)] {
+                if is_flac && frames == 0 {
+                    continue;
+                }
+                let format = PcmFormat { rate, channels, bits, float: false };
+                let samples = noise(seed, bits, frames * usize::from(channels));
+                let bytes = if is_flac { flac } else { wav }(&format, Samples::Integers(&samples)).unwrap();
+                let (info, decoded) = decode_integers(bytes.clone());
+                prop_assert_eq!((info.rate, info.channels, info.bits), (rate, channels, bits));
+                prop_assert_eq!(info.frames.unwrap_or(0), frames as u64);
+                prop_assert_eq!(&decoded, &samples);
+                if bits <= 24 {
+                    let floats = decode_floats(bytes);
+                    let again = wav(&PcmFormat { bits: bits.div_ceil(8) * 8, ..format }, Samples::Floats(&floats)).unwrap();
+                    let shift = bits.div_ceil(8) * 8 - bits;
+                    let expected: Vec<i32> = samples.iter().map(|sample| sample << shift).collect();
+                    prop_assert_eq!(decode_integers(again).1, expected);
+                    let exact: Vec<i32> = floats.iter().map(|sample| to_integer(*sample, bits)).collect();
+                    prop_assert_eq!(exact, samples);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn floats_come_back_and_streams_have_no_length() {
+        let samples = [0.0, 0.1, -1.5, f32::MIN_POSITIVE, 1.0];
+        let format = PcmFormat { rate: 22_050, channels: 1, bits: 32, float: true };
+        assert_eq!(decode_floats(wav(&format, Samples::Floats(&samples)).unwrap()), samples);
+        let mut writer = WavWriter::new(Vec::new(), format, None).unwrap();
+        samples.chunks(2).for_each(|chunk| writer.write(Samples::Floats(chunk)).unwrap());
+        let bytes = writer.finish().unwrap();
+        assert_eq!(Decoder::from_bytes(bytes.clone().into(), Limits::default()).unwrap().info().frames, None);
+        assert_eq!(decode_floats(bytes), samples);
+    }
+
+    #[test]
+    fn integers_are_rounded_and_clipped() {
+        assert_eq!(
+            [1.0, -1.0, 9.0, -9.0, f32::NAN, 0.0].map(|x| to_integer(x, 16)),
+            [32_767, -32_768, 32_767, -32_768, 0, 0]
+        );
+        assert_eq!([1.4, 1.6, -1.6].map(|x| to_integer(x / 128.0, 8)), [1, 2, -2]);
+        assert_eq!(to_integer(1.0, 32), i32::MAX);
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_refused() {
+        let format = PcmFormat { rate: 8_000, channels: 2, bits: 16, float: false };
+        let refuses = |format: PcmFormat, samples| wav(&format, samples).and(flac(&format, samples)).is_err();
+        assert!(!refuses(format, Samples::Integers(&[1, 2])));
+        assert!(flac(&format, Samples::Integers(&[])).is_err() && wav(&format, Samples::Integers(&[])).is_ok());
+        assert!(refuses(format, Samples::Integers(&[1])));
+        assert!(refuses(format, Samples::Integers(&[1, 32_768])));
+        assert!(refuses(format, Samples::Integers(&[1, -32_769])));
+        assert!(refuses(PcmFormat { channels: 0, ..format }, Samples::Integers(&[])));
+        assert!(refuses(PcmFormat { channels: 9, ..format }, Samples::Integers(&[])));
+        assert!(refuses(PcmFormat { rate: 0, ..format }, Samples::Integers(&[])));
+        assert!(refuses(PcmFormat { bits: 7, ..format }, Samples::Integers(&[])));
+        assert!(refuses(PcmFormat { bits: 33, ..format }, Samples::Integers(&[])));
+        assert!(refuses(PcmFormat { float: true, ..format }, Samples::Floats(&[])));
+        assert!(WavWriter::new(Vec::new(), format, Some(1 << 29)).is_err());
+        assert!(WavWriter::new(Vec::new(), format, Some(u64::MAX)).is_err());
+        let mut writer = WavWriter::new(Vec::new(), format, Some(2)).unwrap();
+        writer.write(Samples::Integers(&[1, 2])).unwrap();
+        assert!(writer.write(Samples::Integers(&[1, 2, 3, 4])).is_err());
+        assert!(writer.finish().is_err());
     }
 }
