@@ -3,10 +3,13 @@
 pub mod blobs;
 pub mod clock;
 pub mod config;
+pub mod cpu;
 pub mod crash;
 pub mod db;
 pub mod disk;
 pub mod http;
+pub mod jobs;
+pub mod outbox;
 pub mod queue;
 pub mod secrets;
 pub mod telemetry;

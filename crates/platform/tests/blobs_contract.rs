@@ -1,5 +1,7 @@
 //! The blob port's law, run against the embedded engine.
 
+#![expect(clippy::unwrap_used, reason = "a test that fails panics")]
+
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -56,8 +58,9 @@ async fn puts_survive_kill_9() {
         .spawn()
         .unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let numbers = lines.map_while(Result::ok).filter_map(|line| Some(line.split_once("stored ")?.1.parse().unwrap()));
-    let acknowledged = numbers.skip(12).next().expect("it stores until it is killed");
+    let mut numbers =
+        lines.map_while(Result::ok).filter_map(|line| Some(line.split_once("stored ")?.1.parse().unwrap()));
+    let acknowledged = numbers.nth(12).expect("it stores until it is killed");
     child.kill().unwrap();
     child.wait().unwrap();
     contract::put_survives_a_kill(open(folder.path()), acknowledged).await;

@@ -301,6 +301,9 @@ fn options(path: &str, vfs: Option<&str>, mode: Mode) -> SqliteConnectOptions {
         Mode::Read => options.read_only(true).pragma("cache_size", format!("-{READER_CACHE_KIB}")),
         Mode::Write => options
             .create_if_missing(true)
+            // Blocks of results are 0.3 to 2 kB; with pages of 4 kB a third of them spill into pages of their own, and
+            // the same data takes 53 MB instead of 29 (measured).
+            .page_size(8192)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .pragma("wal_autocheckpoint", CHECKPOINT_PAGES.to_string())

@@ -12,10 +12,11 @@ CREATE TABLE outbox (
     body        BLOB NOT NULL
 );
 
--- Who runs a job, until when, and when it last ended well.
+-- Who runs a job and until when, and when it was last begun and ended.
 CREATE TABLE jobs (
     name         TEXT NOT NULL PRIMARY KEY,
     owner        TEXT,
     lease_until  BIGINT NOT NULL,
+    tried_at     BIGINT NOT NULL,
     finished_at  BIGINT
 );
