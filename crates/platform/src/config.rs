@@ -22,8 +22,9 @@ const FILE_LIMIT: u64 = 1024 * 1024;
 /// What begins every environment variable that is a setting.
 const PREFIX: &str = "ANTIPHON_";
 
-/// Variables with our prefix that are options of commands, not settings.
-const NOT_SETTINGS: [&str; 4] = ["ANTIPHON_DATA", "ANTIPHON_SERVER", "ANTIPHON_KEY", "ANTIPHON_KEY_FILE"];
+/// Variables with our prefix that are options of commands and a test aid (`crate::crash`), not settings.
+const NOT_SETTINGS: [&str; 5] =
+    ["ANTIPHON_DATA", "ANTIPHON_SERVER", "ANTIPHON_KEY", "ANTIPHON_KEY_FILE", "ANTIPHON_CRASH_POINT"];
 
 /// One setting, declared by the module that uses it.
 #[derive(Clone, Copy, Debug)]

@@ -65,11 +65,16 @@ impl Checks {
         {
             return readiness.clone();
         }
-        let checks = join_all(self.checks.iter().map(|(name, check)| run_check(name, check))).await;
-        let ready = checks.iter().all(|check| check.status == "ok");
-        let readiness = Readiness { status: if ready { "ok" } else { "unavailable" }, checks };
+        let readiness = self.run_now().await;
         *last = Some((Instant::now(), readiness.clone()));
         readiness
+    }
+
+    /// Runs all checks at once.
+    pub async fn run_now(&self) -> Readiness {
+        let checks = join_all(self.checks.iter().map(|(name, check)| run_check(name, check))).await;
+        let ready = checks.iter().all(|check| check.status == "ok");
+        Readiness { status: if ready { "ok" } else { "unavailable" }, checks }
     }
 }
 
