@@ -111,12 +111,15 @@ impl Keys {
             return if public { Ok((Principal::Public, KeyId(String::from("public")))) } else { Err(key_needed()) };
         };
         let hash = keys::hash(key);
+        if !keys::is_well_formed(key) {
+            self.0.guesses.take(&client.limit_key())?;
+            return Err(key_invalid());
+        }
         if self.is_local_token(&hash, client) {
             return Ok((Principal::Operator, KeyId(String::from("local"))));
         }
         let Some((id, role)) = self.look_up(&hash, client).await? else {
-            return Err(Problem::unauthorized("this key is not valid")
-                .hint(Some("it may have been revoked; `antiphon key list` shows the valid ones")));
+            return Err(key_invalid());
         };
         match role {
             Role::Operator => Ok((Principal::Operator, KeyId(id))),
@@ -137,15 +140,13 @@ impl Keys {
     }
 
     /// The key with this hash: remembered, or asked of the database. Finding by hash tells a guesser nothing
-    /// through its timing, since nobody can steer the hash of a guess towards that of a key.
+    /// through its timing, since nobody can steer the hash of a guess towards that of a key. A valid key is let in
+    /// however many wrong ones came from the same address, so that nobody is locked out by a neighbour.
     async fn look_up(&self, hash: &[u8; 32], client: ClientAddress) -> Result<Option<(String, Role)>, Problem> {
         let now = self.0.clock.now();
         let remembered = self.remembered(hash, now);
         if let Some((known, Age::Fresh)) = &remembered {
             return Ok(Some((known.id.clone(), known.role.clone())));
-        }
-        if remembered.is_none() {
-            self.0.guesses.check(&client.limit_key())?;
         }
         match (self.ask(hash, now).await, remembered) {
             (Ok(None), _) => {
@@ -235,6 +236,11 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
         _ => Err(Problem::unauthorized("the Authorization header holds no bearer key")
             .hint(Some("send `Authorization: Bearer KEY`"))),
     }
+}
+
+fn key_invalid() -> Problem {
+    Problem::unauthorized("this key is not valid")
+        .hint(Some("it may have been revoked; `antiphon key list` shows the valid ones"))
 }
 
 /// Looks at every byte whatever differs, so that timing does not tell how much of a guess was right.

@@ -185,6 +185,12 @@ pub(crate) fn random_key() -> Result<String, DbError> {
     Ok(format!("ak_{}", BASE32_NOPAD.encode(&bits).to_ascii_lowercase()))
 }
 
+/// Whether a text has the form of our keys; others need no look into the database.
+pub(crate) fn is_well_formed(key: &str) -> bool {
+    let letters = key.strip_prefix("ak_").unwrap_or_default();
+    letters.len() == 52 && letters.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'2'..=b'7'))
+}
+
 /// A UUIDv7, so that ids sort by the time of their making.
 fn key_id(now: Micros) -> Result<String, DbError> {
     let mut bits = [0u8; 10];

@@ -198,7 +198,10 @@ async fn known_keys_outlive_the_database_for_a_minute() {
     tx.commit().await.unwrap();
     server.clock.advance(11 * SECOND);
     assert_eq!(server.status("GET", "/read", &reader).await, 204);
-    assert!(server.status("GET", "/read", "ak_unknown").await >= 500, "a key that is not known cannot be looked up");
+    assert!(
+        server.status("GET", "/read", &format!("ak_{}", "b".repeat(52))).await >= 500,
+        "a key that is not known cannot be looked up"
+    );
     server.clock.advance(50 * SECOND);
     assert!(server.status("GET", "/read", &reader).await >= 500);
 }
@@ -222,23 +225,22 @@ async fn the_keys_of_a_deleted_sensor_stop() {
 }
 
 #[tokio::test]
-async fn guessing_is_slowed_down_without_locking_out_who_is_known() {
+async fn guessing_is_slowed_down_without_locking_anybody_out() {
     let server = Server::start(&Options::default()).await;
     let reader = server.key(Role::Reader).await;
-    assert_eq!(server.status("GET", "/read", &reader).await, 204);
-    let mut statuses = Vec::new();
-    for guess in 0..30 {
-        statuses.push(server.status("GET", "/read", &format!("ak_{guess}")).await);
+    for guess in ["ak_short", &format!("ak_{}", "a".repeat(52))] {
+        assert_eq!(server.status("GET", "/read", guess).await, 401);
+        for _ in 0..30 {
+            server.status("GET", "/read", guess).await;
+        }
+        let response = server.send("GET", "/read", guess, Body::empty()).await;
+        assert_eq!(response.status(), 429);
+        for header in ["retry-after", "ratelimit", "ratelimit-policy"] {
+            assert!(response.headers().contains_key(header), "{header}");
+        }
+        assert_eq!(server.status("GET", "/read", &reader).await, 204);
+        server.clock.advance(60 * SECOND);
     }
-    assert_eq!(statuses[0], 401);
-    let response = server.send("GET", "/read", "ak_last", Body::empty()).await;
-    assert_eq!(response.status(), 429);
-    for header in ["retry-after", "ratelimit", "ratelimit-policy"] {
-        assert!(response.headers().contains_key(header), "{header}");
-    }
-    assert_eq!(server.status("GET", "/read", &reader).await, 204);
-    server.clock.advance(60 * SECOND);
-    assert_eq!(server.status("GET", "/read", "ak_again").await, 401);
 }
 
 #[tokio::test]
