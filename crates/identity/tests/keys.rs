@@ -84,6 +84,7 @@ fn router(db: &Database, keys: &Keys, clock: &Clock) -> Router {
 async fn keys_are_made_listed_and_revoked() {
     let server = Server::start(&Options::default()).await;
     let operator = server.key(Role::Operator).await;
+    server.clock.advance(SECOND);
     let (status, made) = server.json("POST", "/api/v1/keys", &operator, json!({"role": "reader"})).await;
     assert_eq!(status, 201);
     let (id, reader) = (made["id"].as_str().unwrap(), made["key"].as_str().unwrap());
@@ -95,7 +96,7 @@ async fn keys_are_made_listed_and_revoked() {
     let next = format!("/api/v1/keys?cursor={}", first["next"].as_str().unwrap());
     let (_, second) = server.json("GET", &next, &operator, Value::Null).await;
     assert_eq!(second["next"], Value::Null);
-    assert_eq!(second["items"][0], json!({"id": id, "role": "reader", "created_at": "2026-05-01T00:00:00.000000Z"}));
+    assert_eq!(second["items"][0], json!({"id": id, "role": "reader", "created_at": "2026-05-01T00:00:01.000000Z"}));
 
     let path = format!("/api/v1/keys/{id}");
     assert_eq!(server.status("DELETE", &path, &operator).await, 204);
