@@ -52,6 +52,12 @@ impl RecordingId {
     }
 }
 
+impl From<[u8; Self::LENGTH]> for RecordingId {
+    fn from(bytes: [u8; Self::LENGTH]) -> Self {
+        Self(bytes)
+    }
+}
+
 impl TryFrom<&[u8]> for RecordingId {
     type Error = NoRecordingId;
 

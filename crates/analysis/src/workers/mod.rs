@@ -1,1 +1,188 @@
-//! See the module list.
+//! Algorithm workers: audio from the queue in, results to the queue out.
+//!
+//! A worker keeps no state between messages, so any number of them compete. Results are published and confirmed
+//! before the message is acked; a crash in between repeats the work, and the writer knows a repeat by its key.
+
+pub mod analyze;
+pub mod analyze_songs;
+mod analysis;
+mod blob_reader;
+mod failure;
+mod parts;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use antiphon_platform::clock::Clock;
+use antiphon_platform::cpu::{CpuError, Pool};
+use antiphon_platform::crash;
+use antiphon_platform::queue::{Consumer, Delivery, Group, Message, Queue, QueueError};
+use prost::Message as _;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::ids::result_message;
+use crate::messages;
+use crate::topics::RESULTS;
+pub(crate) use analysis::sample_number;
+pub(crate) use blob_reader::BlobReader;
+pub(crate) use failure::Failure;
+use parts::Emit;
+
+/// How long a worker waits before it asks a queue again that could not be used.
+const QUEUE_AGAIN: Duration = Duration::from_secs(1);
+
+/// Parts of a result that may wait for their publishing.
+const WAITING_PARTS: usize = 2;
+
+/// What every worker needs.
+#[derive(Clone)]
+pub struct Worker {
+    /// Where work comes from and results go.
+    pub queue: Arc<dyn Queue>,
+    /// Threads that compute.
+    pub pool: Arc<Pool>,
+    /// How many deliveries are held at a time.
+    pub prefetch: usize,
+    /// Now.
+    pub clock: Clock,
+}
+
+/// Consumes `group`, handling up to `prefetch` deliveries at a time, until dropped; what is not settled then is
+/// delivered again.
+///
+/// # Errors
+/// Those of the queue that do not pass by themselves.
+pub(crate) async fn consume<F, H>(
+    queue: &dyn Queue,
+    group: Group,
+    prefetch: usize,
+    handle: H,
+) -> Result<(), QueueError>
+where
+    H: Fn(Delivery) -> F,
+    F: Future<Output = Result<(), QueueError>> + Send + 'static,
+{
+    let mut handling = JoinSet::new();
+    loop {
+        let mut consumer = match queue.consume(group, prefetch).await {
+            Ok(consumer) => consumer,
+            Err(QueueError::Unavailable(reason)) => {
+                tracing::warn!(group = group.name, reason, "the queue cannot be consumed now");
+                tokio::time::sleep(QUEUE_AGAIN).await;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        loop {
+            match next(consumer.as_mut(), &mut handling, group).await {
+                Ok(delivery) => {
+                    handling.spawn(handle(delivery));
+                }
+                Err(QueueError::Unavailable(reason)) => {
+                    tracing::warn!(group = group.name, reason, "the queue gives nothing now");
+                    tokio::time::sleep(QUEUE_AGAIN).await;
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+async fn next(
+    consumer: &mut dyn Consumer,
+    handling: &mut JoinSet<Result<(), QueueError>>,
+    group: Group,
+) -> Result<Delivery, QueueError> {
+    loop {
+        tokio::select! {
+            delivery = consumer.next() => return delivery,
+            Some(handled) = handling.join_next() => match handled {
+                Ok(Ok(())) => {}
+                // It was not settled, or the queue does not know that it was: it comes again.
+                Ok(Err(error)) => tracing::warn!(%error, group = group.name, "a message was not settled"),
+                Err(error) => tracing::error!(%error, group = group.name, "handling a message failed"),
+            },
+        }
+    }
+}
+
+/// Settles a delivery by what became of it.
+pub(crate) async fn settle(delivery: Delivery, outcome: Result<(), Failure>) -> Result<(), QueueError> {
+    match outcome {
+        Ok(()) => delivery.ack().await,
+        Err(Failure::Temporary(reason)) => {
+            tracing::warn!(message = delivery.message.id, reason, "a message is tried again later");
+            delivery.retry(reason).await
+        }
+        Err(Failure::Permanent(reason)) => {
+            tracing::warn!(message = delivery.message.id, reason, "a message is set aside");
+            delivery.dead(reason).await
+        }
+    }
+}
+
+/// Computes on the pool, and publishes what comes out while the computation goes on: `compute` is handed where to put
+/// it, `publish` is called with one after the other. Done when all is confirmed; then what `compute` said counts.
+pub(crate) async fn compute_and_publish<T, F>(
+    pool: &Pool,
+    compute: impl FnOnce(&mut dyn FnMut(T) -> Result<(), Failure>) -> Result<(), Failure> + Send + 'static,
+    mut publish: impl FnMut(T) -> F + Send,
+) -> Result<(), Failure>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<(), Failure>> + Send,
+{
+    let (sender, mut waiting) = mpsc::channel(WAITING_PARTS);
+    let computing = pool.run(move || {
+        // A receiver that is gone means that publishing failed, which is told there.
+        let gone = |_| Failure::Temporary(String::from("the result could not be published"));
+        compute(&mut |item| sender.blocking_send(item).map_err(gone))
+    });
+    let publishing = async move {
+        // Returning early drops the receiver, so that the computation ends too.
+        while let Some(item) = waiting.recv().await {
+            publish(item).await?;
+        }
+        Ok(())
+    };
+    let (computed, published) = tokio::join!(computing, publishing);
+    let computed = computed.unwrap_or_else(|error| match error {
+        CpuError::Panicked(message) => Err(Failure::Permanent(format!("an algorithm failed: {message}"))),
+        CpuError::Stopped => Err(Failure::Temporary(error.to_string())),
+    });
+    published.and(computed)
+}
+
+/// Runs a job and publishes its result part by part. `source` is the CloudEvents source of the results, `id` the text
+/// of the recording's or song's id.
+async fn analyze_and_publish(
+    worker: &Worker,
+    source: String,
+    id: String,
+    trace: &str,
+    compute: impl FnOnce(&mut Emit<'_>) -> Result<(), Failure> + Send + 'static,
+) -> Result<(), Failure> {
+    compute_and_publish(&worker.pool, compute, |part: messages::Result| {
+        let last = part.parts > 0;
+        let message = Message {
+            id: result_message(&id, part.piece, &part.group, part.plan_version, part.part),
+            kind: String::from("antiphon.result.v1"),
+            source: source.clone(),
+            time: worker.clock.now(),
+            trace: trace.to_owned(),
+            body: part.encode_to_vec().into(),
+        };
+        let queue = Arc::clone(&worker.queue);
+        async move {
+            queue.publish(RESULTS, vec![message]).await?;
+            if !last {
+                crash::point("analyze.between-parts");
+            }
+            Ok(())
+        }
+    })
+    .await
+}

@@ -1,0 +1,197 @@
+//! From bytes and a time to a confirmed message: what a 202 stands for.
+//!
+//! The queue's confirm is the acceptance (`docs/decisions/accept-path.md`). Nothing is remembered of what was
+//! not confirmed, and sending again is always safe, because the id is a function of the content.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use antiphon_platform::blobs::{BlobError, Blobs};
+use antiphon_platform::clock::{Clock, Micros};
+use antiphon_platform::crash;
+use antiphon_platform::http::Problem;
+use antiphon_platform::queue::{Message, Queue, QueueError, Topic};
+use bytes::Bytes;
+use prost::Message as _;
+
+use super::rows::Rows;
+use super::{audio_key, one_chunk};
+use crate::ids::{RecordingId, audio_digest};
+use crate::messages;
+use crate::sensors::Known;
+use crate::store::Accepted as Row;
+use crate::topics::{LONG_RECORDINGS, RECORDINGS};
+
+/// Longest audio file that travels in its message, in bytes; a longer one goes through blobs.
+pub const INLINE_LIMIT: usize = 1024 * 1024;
+
+/// How long the queue or the blob store may take to confirm.
+const CONFIRM: Duration = Duration::from_secs(4);
+
+/// Audio from which hashing leaves the asynchronous threads, in bytes.
+const HASH_ASIDE: usize = 256 * 1024;
+
+/// Accepts recordings. Cheap to clone.
+#[derive(Clone)]
+pub struct Acceptor {
+    /// Where messages go.
+    pub queue: Arc<dyn Queue>,
+    /// Where long audio goes, and such as a sensor's retention keeps.
+    pub blobs: Arc<dyn Blobs>,
+    /// Who writes the rows; a role without a database has none.
+    pub rows: Option<Rows>,
+    /// Now.
+    pub clock: Clock,
+}
+
+/// One audio file that a sensor offers.
+#[derive(Clone, Debug)]
+pub struct Offer {
+    /// The first sample after the lead-in, µs since 1970.
+    pub start: Micros,
+    /// Audio at the front that was sent before and yields nothing, in µs, at most 5 s.
+    pub lead_in: u32,
+    /// The bytes of the file, of a known format by their first bytes.
+    pub audio: Bytes,
+    /// W3C trace context of the request, empty if there is none.
+    pub trace: String,
+}
+
+/// What became of an [`Offer`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// The recording's id.
+    pub id: RecordingId,
+    /// Whether it was known before, as far as could be found out without making the sender wait.
+    pub duplicate: bool,
+}
+
+/// Why an offer was not accepted. It may be sent again.
+#[derive(Debug, thiserror::Error)]
+pub enum AcceptError {
+    /// No confirm by the queue.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+    /// No confirm by the blob store.
+    #[error(transparent)]
+    Blobs(#[from] BlobError),
+}
+
+impl From<AcceptError> for Problem {
+    fn from(error: AcceptError) -> Self {
+        match error {
+            AcceptError::Queue(error) => error.into(),
+            AcceptError::Blobs(error) => error.into(),
+        }
+    }
+}
+
+impl Acceptor {
+    /// Accepts one audio file: returns when the queue has confirmed its message, within a bounded wait.
+    ///
+    /// # Errors
+    /// An [`AcceptError`]: nothing is stored, or at most once.
+    pub async fn accept(&self, sensor: &Known, offer: Offer) -> Result<Accepted, AcceptError> {
+        let accepted_at = self.clock.now();
+        let digest = digest(offer.audio.clone()).await;
+        let id = RecordingId::derive(&sensor.id, offer.start, offer.lead_in, &digest);
+        let plan = sensor.plans.at(offer.start).to_message();
+        let long = offer.audio.len() > INLINE_LIMIT;
+        if long || sensor.keeps_audio {
+            let key = audio_key(id);
+            let stored = self.blobs.put(&key, one_chunk(offer.audio.clone()));
+            within_bound(stored).await.unwrap_or_else(|late| Err(BlobError::Unavailable(late)))?;
+            crash::point("accept.after-blob-before-publish");
+        }
+        let row = Row { name: *id.as_bytes(), sensor: sensor.id.clone(), start: offer.start, accepted_at };
+        let (topic, message) = if long {
+            long_message(id, sensor, &offer, plan, accepted_at)
+        } else {
+            message(id, sensor, offer, plan, accepted_at)
+        };
+        self.publish(topic, message).await?;
+        crash::point("accept.after-confirm-before-row");
+        let duplicate = match &self.rows {
+            Some(rows) => rows.add(id, row).await,
+            None => false,
+        };
+        Ok(Accepted { id, duplicate })
+    }
+
+    async fn publish(&self, topic: Topic, message: Message) -> Result<(), QueueError> {
+        let confirmed = self.queue.publish(topic, vec![message]);
+        within_bound(confirmed).await.unwrap_or_else(|late| Err(QueueError::Unavailable(late)))
+    }
+}
+
+async fn within_bound<T>(confirmed: impl Future<Output = T>) -> Result<T, String> {
+    let late = |_| format!("no confirmation within {} s", CONFIRM.as_secs());
+    tokio::time::timeout(CONFIRM, confirmed).await.map_err(late)
+}
+
+async fn digest(audio: Bytes) -> [u8; 32] {
+    if audio.len() < HASH_ASIDE {
+        return audio_digest(&audio);
+    }
+    let aside = audio.clone();
+    match antiphon_platform::cpu::run(move || audio_digest(&aside)).await {
+        Ok(digest) => digest,
+        // The pool is shutting down; the answer is still owed.
+        Err(_) => audio_digest(&audio),
+    }
+}
+
+fn message(
+    id: RecordingId,
+    sensor: &Known,
+    offer: Offer,
+    plan: messages::Plan,
+    accepted_at: Micros,
+) -> (Topic, Message) {
+    let recording = messages::Recording {
+        id: Bytes::copy_from_slice(id.as_bytes()),
+        sensor: sensor.id.clone(),
+        recording_start: offer.start,
+        start: offer.start,
+        lead_in: offer.lead_in,
+        piece: 0,
+        last_piece: true,
+        plan: Some(plan),
+        audio: offer.audio,
+        accepted_at,
+        fault: String::new(),
+    };
+    let body = recording.encode_to_vec().into();
+    (RECORDINGS, envelope(id.to_string(), RECORDING_KIND, &sensor.id, accepted_at, offer.trace, body))
+}
+
+fn long_message(
+    id: RecordingId,
+    sensor: &Known,
+    offer: &Offer,
+    plan: messages::Plan,
+    accepted_at: Micros,
+) -> (Topic, Message) {
+    let long = messages::LongRecording {
+        id: Bytes::copy_from_slice(id.as_bytes()),
+        sensor: sensor.id.clone(),
+        start: offer.start,
+        lead_in: offer.lead_in,
+        plan: Some(plan),
+        blob: audio_key(id),
+        keep: sensor.keeps_audio,
+        accepted_at,
+    };
+    let body = long.encode_to_vec().into();
+    let kind = "antiphon.long_recording.v1";
+    (LONG_RECORDINGS, envelope(id.to_string(), kind, &sensor.id, accepted_at, offer.trace.clone(), body))
+}
+
+/// The CloudEvents type of a recording or a piece of one.
+pub(crate) const RECORDING_KIND: &str = "antiphon.recording.v1";
+
+/// A message about audio of a sensor.
+pub(crate) fn envelope(id: String, kind: &str, sensor: &str, time: Micros, trace: String, body: Bytes) -> Message {
+    Message { id, kind: kind.to_owned(), source: format!("sensors/{sensor}"), time, trace, body }
+}

@@ -1,0 +1,122 @@
+//! Role `media`, the part that cuts long recordings: audio in blobs to pieces that travel in messages.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use antiphon_audio::decode::{Decoder, Limits};
+use antiphon_platform::blobs::{BlobError, Blobs};
+use antiphon_platform::cpu::Pool;
+use antiphon_platform::crash;
+use antiphon_platform::db::Reader;
+use antiphon_platform::queue::{Delivery, Message, Queue, QueueError};
+use bytes::Bytes;
+use prost::Message as _;
+
+use super::accept::{RECORDING_KIND, envelope};
+use super::cut::{Piece, cut};
+use crate::ids::{RecordingId, piece_message};
+use crate::messages;
+use crate::store::{Status, recording};
+use crate::topics::{MEDIA, RECORDINGS};
+use crate::workers::{BlobReader, Failure, compute_and_publish, consume, settle};
+
+/// The longest recording.
+const LONGEST_AUDIO: Duration = Duration::from_secs(24 * 3_600);
+
+/// How long cutting one recording may take.
+const TIME_LIMIT: Duration = Duration::from_secs(3_600);
+
+/// What cutting needs.
+#[derive(Clone)]
+pub struct Media {
+    /// Where long recordings come from and pieces go.
+    pub queue: Arc<dyn Queue>,
+    /// Where their audio is.
+    pub blobs: Arc<dyn Blobs>,
+    /// Where it says what became of a recording.
+    pub reader: Reader,
+    /// Threads that decode and encode.
+    pub pool: Arc<Pool>,
+    /// How many recordings are cut at a time.
+    pub prefetch: usize,
+}
+
+/// Works until dropped; a recording that is under way then is cut again, into the same pieces.
+///
+/// # Errors
+/// Those of the queue that do not pass by themselves.
+pub async fn run(media: Media) -> Result<(), QueueError> {
+    let queue = Arc::clone(&media.queue);
+    consume(queue.as_ref(), MEDIA, media.prefetch, move |delivery| handle(media.clone(), delivery)).await
+}
+
+async fn handle(media: Media, delivery: Delivery) -> Result<(), QueueError> {
+    let outcome = publish_pieces(&media, &delivery.message).await;
+    crash::point("media.after-effect-before-ack");
+    settle(delivery, outcome).await
+}
+
+/// Cuts a recording and publishes its pieces, then removes its audio unless it is kept. The audio of one that broke
+/// off stays beside its dead letter, which can be replayed.
+async fn publish_pieces(media: &Media, message: &Message) -> Result<(), Failure> {
+    let long = messages::LongRecording::decode(message.body.clone())
+        .map_err(|error| Failure::Permanent(format!("the message is no long recording: {error}")))?;
+    let no_id = |_| Failure::Permanent(String::from("the message names no recording"));
+    let id = RecordingId::try_from(long.id.as_ref()).map_err(no_id)?;
+    let stream = match media.blobs.get(&long.blob, None).await {
+        Ok(stream) => stream,
+        Err(BlobError::NotFound(_)) => return without_audio(media, id).await,
+        Err(error) => return Err(error.into()),
+    };
+    let reader = BlobReader::new(stream);
+    let (start, lead_in) = (long.start, long.lead_in);
+    let compute = move |emit: &mut dyn FnMut(Piece) -> Result<(), Failure>| {
+        let decoder = Decoder::open(reader, Limits { duration: LONGEST_AUDIO })?;
+        cut(decoder, start, lead_in, Instant::now() + TIME_LIMIT, emit)
+    };
+    compute_and_publish(&media.pool, compute, |piece: Piece| {
+        let message = piece_of(&long, id, piece, &message.trace);
+        let queue = Arc::clone(&media.queue);
+        async move {
+            queue.publish(RECORDINGS, vec![message]).await?;
+            crash::point("media.between-pieces");
+            Ok(())
+        }
+    })
+    .await?;
+    crash::point("media.after-pieces-before-delete");
+    if !long.keep {
+        media.blobs.delete(&long.blob).await?;
+    }
+    Ok(())
+}
+
+/// A recording was sent twice, or this process died between deleting the audio and the ack: then all its pieces are
+/// published, and sooner or later it is stored.
+async fn without_audio(media: &Media, id: RecordingId) -> Result<(), Failure> {
+    let unusable = |error: antiphon_platform::db::DbError| Failure::Temporary(error.to_string());
+    let mut transaction = media.reader.read().await.map_err(unusable)?;
+    match recording(&mut transaction, id.as_bytes()).await.map_err(unusable)? {
+        Some(found) if found.status != Status::Accepted => Ok(()),
+        _ => Err(Failure::Temporary(String::from("its audio is not in the blob store, and it is not stored"))),
+    }
+}
+
+fn piece_of(long: &messages::LongRecording, id: RecordingId, piece: Piece, trace: &str) -> Message {
+    let body = messages::Recording {
+        id: long.id.clone(),
+        sensor: long.sensor.clone(),
+        recording_start: long.start,
+        start: piece.start,
+        lead_in: piece.lead_in,
+        piece: piece.number,
+        last_piece: piece.last,
+        plan: long.plan.clone(),
+        audio: Bytes::from(piece.audio),
+        accepted_at: long.accepted_at,
+        fault: piece.fault,
+    };
+    let message = piece_message(id, piece.number);
+    let body = body.encode_to_vec().into();
+    envelope(message, RECORDING_KIND, &long.sensor, long.accepted_at, trace.to_owned(), body)
+}

@@ -1,0 +1,4 @@
+select id
+from sensors
+order by id
+limit $1

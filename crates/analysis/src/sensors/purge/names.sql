@@ -1,0 +1,5 @@
+select name
+from recordings
+where source = $1
+order by start
+limit $2

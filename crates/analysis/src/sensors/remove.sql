@@ -1,0 +1,2 @@
+delete from sensors
+where id = $1
