@@ -7,7 +7,7 @@ use antiphon_platform::clock::{Clock, Micros, SECOND};
 use antiphon_platform::db::{DbError, Reader, Statement};
 use antiphon_platform::sql;
 
-use super::retention::Retention;
+use crate::store::retention::Retention;
 use crate::plan::History;
 
 /// Finds a sensor that exists: `$1` its id.

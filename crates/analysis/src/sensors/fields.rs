@@ -8,7 +8,7 @@ use chrono_tz::{TZ_VARIANTS, Tz};
 use serde::{Deserialize, Deserializer};
 use unicode_normalization::UnicodeNormalization;
 
-use super::retention::Retention;
+use crate::store::retention::Retention;
 use super::rows::Sensor;
 use crate::plan::{self, Choice, History};
 

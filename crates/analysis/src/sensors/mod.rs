@@ -4,8 +4,6 @@ mod directory;
 mod fields;
 mod health;
 mod keys;
-mod purge;
-mod retention;
 pub mod routes;
 mod rows;
 
@@ -14,7 +12,6 @@ use antiphon_platform::http::{Problem, nearest};
 
 pub use directory::{Directory, Known};
 pub use health::Health;
-pub use retention::Retention;
 pub use rows::Sensor;
 
 /// Every statement of this module, for the test that prepares them on each engine.
@@ -22,7 +19,6 @@ pub use rows::Sensor;
 pub fn statements() -> Vec<Statement> {
     let mut all = rows::STATEMENTS.to_vec();
     all.extend([directory::FIND, health::ARRIVALS]);
-    all.extend(purge::statements());
     all
 }
 

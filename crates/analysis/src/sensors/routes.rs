@@ -1,9 +1,6 @@
 //! The routes of sensors: making, reading, changing and deleting them.
 
-use std::sync::Arc;
-
 use antiphon_identity::{Keys, Principal, Role, create_key, revoke_sensor};
-use antiphon_platform::blobs::Blobs;
 use antiphon_platform::clock::{Clock, Micros};
 use antiphon_platform::db::{Database, DbError, ReadTransaction, Reader};
 use antiphon_platform::http::{Json as JsonBody, Page, Params, Problem, decode_cursor, time};
@@ -16,8 +13,7 @@ use utoipa_axum::routes;
 
 use super::fields::{NewSensor, SensorChange};
 use super::health::{Health, health};
-use super::purge::{PurgeError, purge};
-use super::retention::Retention;
+use crate::store::retention::{Retention, delete_sensor};
 use super::rows::{self, Sensor};
 use super::{Directory, keys};
 use crate::plan::Choice;
@@ -38,8 +34,6 @@ pub struct ManageApi {
     pub database: Database,
     /// What the accept path of this process remembers of them.
     pub directory: Directory,
-    /// Where audio is kept.
-    pub blobs: Arc<dyn Blobs>,
     /// What checks keys in this process.
     pub keys: Keys,
     /// Now.
@@ -297,22 +291,17 @@ async fn delete(
         drop(tx);
         return Err(super::unknown(&api.database.reader(), &sensor).await);
     };
-    let with_data = with_data?;
-    found.deleted_at = found.deleted_at.or(Some(api.clock.now()));
-    rows::update(&mut tx, &found).await?;
+    if with_data? {
+        delete_sensor(&mut tx, &sensor).await?;
+        rows::remove(&mut tx, &sensor).await?;
+    } else {
+        found.deleted_at = Some(api.clock.now());
+        rows::update(&mut tx, &found).await?;
+    }
     revoke_sensor(&mut tx, &api.clock, &sensor).await?;
     tx.commit().await?;
     api.directory.forget(&sensor);
     api.keys.forget();
-    if with_data {
-        purge(&api.database, api.blobs.as_ref(), &sensor).await.map_err(|error| match error {
-            PurgeError::Database(error) => Problem::from(error),
-            PurgeError::Blobs(error) => Problem::from(error),
-        })?;
-        let mut tx = api.database.write().await?;
-        rows::remove(&mut tx, &sensor).await?;
-        tx.commit().await?;
-    }
     Ok(StatusCode::NO_CONTENT)
 }
 

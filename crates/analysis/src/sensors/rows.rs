@@ -4,7 +4,7 @@ use antiphon_platform::clock::Micros;
 use antiphon_platform::db::{DbError, ReadTransaction, Row, Statement, Value, WriteTransaction};
 use antiphon_platform::sql;
 
-use super::retention::Retention;
+use crate::store::retention::Retention;
 use crate::plan::History;
 
 const INSERT: Statement = sql!("insert.sql");

@@ -1,1 +1,0 @@
-delete from arrivals where source = $1

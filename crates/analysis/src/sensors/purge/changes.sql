@@ -1,1 +1,0 @@
-delete from changes where source = $1

@@ -1,1 +1,0 @@
-delete from frozen_days where source = $1

@@ -1,5 +1,0 @@
-select name
-from recordings
-where source = $1
-order by start
-limit $2

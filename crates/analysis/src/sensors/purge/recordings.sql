@@ -1,2 +1,0 @@
-delete from recordings
-where id in (select id from recordings where source = $1 order by start limit $2)

@@ -1,2 +1,0 @@
-delete from results
-where recording in (select id from recordings where source = $1 order by start limit $2)

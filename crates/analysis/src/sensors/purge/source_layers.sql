@@ -1,1 +1,0 @@
-delete from source_layers where source = $1

@@ -1,1 +1,0 @@
-delete from sources where id = $1

@@ -1,1 +1,0 @@
-delete from stale where source = $1

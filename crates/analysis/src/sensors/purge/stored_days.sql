@@ -1,1 +1,0 @@
-delete from stored_days where source = $1

@@ -1,1 +1,0 @@
-delete from summaries where source = $1
