@@ -21,6 +21,8 @@ use crate::{AudioError, BLOCK_FRAMES, Format};
 
 /// Bytes of a STREAMINFO block.
 const STREAM_INFO_BYTES: usize = 34;
+/// Highest rate that a frame header can hold; beyond it says "as in the stream information".
+const FRAME_HEADER_RATE: u32 = 655_350;
 /// Bytes of an ID3v1 tag, which some programs append to any file.
 const TAIL_TAG_BYTES: usize = 128;
 
@@ -47,6 +49,11 @@ impl FlacReader {
         let mut sync = [0; 2];
         read_header(&mut source, &mut sync)?;
         agree_on_block_sizes(&mut stream_info, sync);
+        if info.rate > FRAME_HEADER_RATE {
+            // Symphonia refuses what no frame header can hold. No sample depends on it.
+            let low_bits = stream_info[12] & 0x0f;
+            stream_info[10..13].copy_from_slice(&(FRAME_HEADER_RATE << 4 | u32::from(low_bits)).to_be_bytes()[1..]);
+        }
 
         let mut header = b"fLaC\x80\0\0\x22".to_vec();
         header.extend(stream_info);
@@ -113,7 +120,9 @@ impl FlacReader {
         }
         self.bytes_decoded += packet.data.len() as u64;
         self.taken = 0;
-        let frames = self.decoder.decode(&packet).map_err(|error| failure(error, self.decoded))?.frames();
+        // The packet lies in memory: whatever fails, it is not the source.
+        let damaged = |error: Error| AudioError::Corrupt { frames: self.decoded, reason: error.to_string() };
+        let frames = self.decoder.decode(&packet).map_err(damaged)?.frames();
         self.decoded += frames as u64;
         Ok(true)
     }
