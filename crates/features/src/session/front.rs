@@ -11,6 +11,7 @@ use crate::algorithm::{Spectrum, Stream};
 pub(super) struct Front {
     mixed: Vec<f32>,
     rates: Vec<Rate>,
+    song: bool,
 }
 
 /// The mono signal at one rate, with the transforms that run on it.
@@ -30,7 +31,7 @@ struct Transform {
 impl Front {
     /// What serves the needs of the runners, given in their order.
     pub(super) fn new(needs: &[Option<StftSpec>], stream: &Stream) -> Front {
-        let mut front = Front { mixed: Vec::new(), rates: Vec::new() };
+        let mut front = Front { mixed: Vec::new(), rates: Vec::new(), song: stream.song };
         let mut specs: Vec<StftSpec> = Vec::new();
         for spec in needs.iter().flatten() {
             if !specs.contains(spec) {
@@ -80,8 +81,12 @@ impl Front {
         }
     }
 
-    /// Passes on what comes after the last sample.
+    /// Passes on what comes after the last sample of a song. A sensor's frames that reach beyond the end belong to the
+    /// recording that follows.
     pub(super) fn finish(&mut self, runners: &mut [Runner]) {
+        if !self.song {
+            return;
+        }
         for rate in &mut self.rates {
             rate.resampled.clear();
             if let Some(resampler) = &mut rate.resampler {

@@ -1,0 +1,187 @@
+//! The mel spectrogram, and the small one that pictures are made of.
+
+mod bands;
+
+use antiphon_audio::stft::StftSpec;
+
+use crate::algorithm::{Algorithm, Needs, Spectrum, Stream};
+use crate::cells::{PREVIEW_BANDS, decibels};
+use crate::descriptor::{Aggregate, Descriptor, Hop, Kind, Output, Series};
+use crate::registry::Request;
+use crate::session::Sink;
+use bands::{Bank, MEL_CENTRES, PREVIEW_CENTRES};
+
+/// The transform of both outputs.
+const SPEC: StftSpec = StftSpec { rate: 22_050, size: 2_048, hop: 512 };
+const BANDS: usize = 128;
+/// Below this power all is silence, as in librosa's `power_to_db`.
+const FLOOR: f32 = 1e-10;
+/// The level of byte 0 of the preview in dB, and steps per dB.
+const PREVIEW_FLOOR_DB: f64 = -120.0;
+const PREVIEW_STEPS_PER_DB: f64 = 2.0;
+
+/// The facts about `mel`.
+pub(crate) static DESCRIPTOR: Descriptor = Descriptor {
+    name: "mel",
+    version: 1,
+    family: "spectral",
+    title: "Mel spectrogram, and a preview of it for pictures",
+    about: "The mono mix-down (mean of channels) resampled to 22,050 Hz; power spectra of 2,048 samples (periodic Hann) \
+            every 512; 128 triangular bands of equal area from 0 to 11,025 Hz on Slaney's mel scale; 10 log10 of \
+            the power, at least -100 dB, not referred to the loudest frame. Calibration does not enter: all is relative to full \
+            scale. The preview has 64 such bands of height 1, ten rows a second, one byte each: the mean square in the \
+            band, averaged over the frames of the 100 ms, as 2 x (dB + 120) rounded, 0 to 255 (a full-scale sine is \
+            -3 dB). For sensors a frame belongs to the instant of its last input sample (93 ms of audio, and the \
+            resampler's reach of 3 ms); a row of the preview appears once its 100 ms is complete. Songs are padded with \
+            zeros at both ends, frames are centred. Without a lead-in a sensor's frames reach into zeros before the \
+            start: the first four frames (93 ms) read low, the first by 30 dB and more; those after are not affected.",
+    outputs: &[
+        Output {
+            name: "",
+            title: "Power in 128 mel bands; labels are centres in Hz",
+            kind: Kind::Series(Series {
+                dimensions: BANDS as u16,
+                aggregate: Aggregate::Moments,
+                layer: "mel",
+                histogram: None,
+                stats: &["mean", "stddev"],
+                hop: Some(Hop { samples: SPEC.hop, rate: SPEC.rate }),
+            }),
+            unit: "dB",
+            labels: &MEL_CENTRES,
+            default: false,
+        },
+        Output {
+            name: PREVIEW,
+            title: "64 bands, ten times a second, one byte each: dB = byte / 2 - 120",
+            kind: Kind::Series(Series {
+                dimensions: PREVIEW_BANDS as u16,
+                aggregate: Aggregate::Preview,
+                layer: PREVIEW,
+                histogram: None,
+                stats: &[],
+                hop: None,
+            }),
+            unit: "1",
+            labels: &PREVIEW_CENTRES,
+            default: true,
+        },
+    ],
+    parameters: &[],
+    reference: "librosa 0.11: power_to_db(feature.melspectrogram(y, sr=22050, n_fft=2048, hop_length=512, n_mels=128, \
+                fmin=0, fmax=11025, htk=False, norm='slaney', power=2), top_db=None)",
+};
+
+const PREVIEW: &str = "preview";
+
+/// A running `mel`.
+struct Mel {
+    bank: Option<Bank>,
+    frame: [f32; BANDS],
+    preview: Option<Preview>,
+}
+
+/// Sums of the frames of one 100 ms.
+struct Preview {
+    bank: Bank,
+    rate: i64,
+    song: bool,
+    tenth: i64,
+    frames: u32,
+    last_input: i64,
+    sums: [f64; PREVIEW_BANDS],
+}
+
+/// Makes `mel` run.
+pub(crate) fn construct(request: &Request<'_>, stream: &Stream) -> Box<dyn Algorithm> {
+    let area_one = |width: f64| 2.0 / width;
+    // The periodic Hann window has a mean square of 3/8; both halves of the spectrum hold the signal's power.
+    let mean_square = 2.0 / (f64::from(SPEC.size) * f64::from(SPEC.size) * 0.375);
+    Box::new(Mel {
+        bank: request.wants("").then(|| Bank::new(BANDS, SPEC.rate, SPEC.size, area_one)),
+        frame: [0.0; BANDS],
+        preview: request.wants(PREVIEW).then(|| Preview {
+            bank: Bank::new(PREVIEW_BANDS, SPEC.rate, SPEC.size, |_| mean_square),
+            rate: i64::from(stream.rate),
+            song: stream.song,
+            tenth: i64::MIN,
+            frames: 0,
+            last_input: 0,
+            sums: [0.0; PREVIEW_BANDS],
+        }),
+    })
+}
+
+impl Algorithm for Mel {
+    fn needs(&self) -> Needs {
+        Needs { stft: Some(SPEC) }
+    }
+
+    fn spectrum(&mut self, spectrum: &Spectrum<'_>, sink: &mut Sink) {
+        if let Some(bank) = self.bank.as_ref().filter(|_| sink.wants_frames()) {
+            for (value, power) in self.frame.iter_mut().zip(bank.apply(spectrum.power)) {
+                *value = 10.0 * power.max(FLOOR).log10();
+            }
+            sink.frame(spectrum.index, spectrum.last_input, &self.frame);
+        }
+        if let Some(preview) = &mut self.preview {
+            preview.add(spectrum, sink);
+        }
+    }
+
+    fn finish(&mut self, end: i64, sink: &mut Sink) {
+        if let Some(preview) = self.preview.as_mut().filter(|preview| preview.song) {
+            preview.close_song(end, sink);
+        }
+    }
+}
+
+impl Preview {
+    /// Adds a frame. Frames of the lead-in count for the row that they share with the body.
+    fn add(&mut self, spectrum: &Spectrum<'_>, sink: &mut Sink) {
+        let tenth = self.tenth_of(spectrum.index, spectrum.last_input);
+        if tenth != self.tenth {
+            (self.tenth, self.frames, self.sums) = (tenth, 0, [0.0; PREVIEW_BANDS]);
+        }
+        for (sum, power) in self.sums.iter_mut().zip(self.bank.apply(spectrum.power)) {
+            *sum += f64::from(power);
+        }
+        self.frames += 1;
+        self.last_input = spectrum.last_input;
+        let next_input =
+            spectrum.last_input + self.source_sample(spectrum.index + 1) - self.source_sample(spectrum.index);
+        if self.tenth_of(spectrum.index + 1, next_input) > tenth {
+            self.close(sink);
+        }
+    }
+
+    /// The tenth of a second that a frame belongs to.
+    fn tenth_of(&self, index: i64, last_input: i64) -> i64 {
+        if self.song {
+            return (10 * index * i64::from(SPEC.hop)).div_euclid(i64::from(SPEC.rate));
+        }
+        (10 * i128::from(last_input)).div_euclid(i128::from(self.rate)) as i64
+    }
+
+    /// Number of the source sample at a sensor frame's last resampled sample, as the resampler counts.
+    fn source_sample(&self, index: i64) -> i64 {
+        let resampled = i128::from(index) * i128::from(SPEC.hop) - 1;
+        (resampled * i128::from(self.rate)).div_euclid(i128::from(SPEC.rate)) as i64
+    }
+
+    fn close(&mut self, sink: &mut Sink) {
+        let frames = f64::from(std::mem::take(&mut self.frames));
+        let row = self.sums.map(|sum| {
+            // A cast of floating point saturates: what lies outside becomes 0 or 255.
+            ((decibels(sum / frames) - PREVIEW_FLOOR_DB) * PREVIEW_STEPS_PER_DB).round() as u8
+        });
+        sink.preview(self.tenth, self.last_input, &row);
+    }
+
+    /// The last row of a song has what is left. A frame centred just at the end belongs to no row.
+    fn close_song(&mut self, end: i64, sink: &mut Sink) {
+        if self.frames > 0 && self.tenth * self.rate < 10 * end {
+            self.close(sink);
+        }
+    }
+}
