@@ -20,7 +20,7 @@ use super::sources::LayerRow;
 
 const BLOCKS: Statement = sql!("sql/blocks_of_minutes.sql");
 const CELLS: Statement = sql!("sql/cells_between.sql");
-const STALE: Statement = sql!("sql/stale_between.sql");
+pub(super) const STALE: Statement = sql!("sql/stale_between.sql");
 const NAME: Statement = sql!("sql/recording_name.sql");
 
 pub(super) const STATEMENTS: &[Statement] = &[BLOCKS, CELLS, STALE, NAME];

@@ -10,11 +10,16 @@ mod annotations;
 mod cells;
 mod changes;
 mod error;
-mod recordings;
+mod frames;
+mod frozen;
+pub mod recordings;
 mod resolution;
+pub mod retention;
+pub mod rollup;
 mod schema;
-mod sources;
-mod spans;
+pub mod sources;
+pub mod spans;
+pub mod writer;
 
 pub use annotations::{
     CountingInterval, StoredAnnotation, StoredSummary, SummaryValue, annotations, counting_intervals, summaries,
@@ -22,8 +27,33 @@ pub use annotations::{
 pub use cells::{Cells, read_cells};
 pub use changes::{Change, can_resume, changes_since, smallest_lag};
 pub use error::StoreError;
+pub use frames::read_frames;
+pub use frozen::{frozen_days, is_present};
 pub use recordings::{Accepted, Recording, Status, accept, recording, recordings_overlapping};
 pub use resolution::Resolution;
+pub use retention::{Retention, delete_sensor, delete_song, finest_kept};
 pub use schema::MIGRATIONS;
 pub use sources::{LayerKind, LayerRow, Revision, Source, SourceKind, layers_of, source};
 pub use spans::{JITTER, Span, join, last_span, spans};
+
+use antiphon_platform::db::Statement;
+
+/// Every statement of this module, for the test that prepares them on each engine.
+#[must_use]
+pub fn statements() -> Vec<Statement> {
+    let mut all = [
+        annotations::STATEMENTS,
+        cells::STATEMENTS,
+        changes::STATEMENTS,
+        frames::STATEMENTS,
+        frozen::STATEMENTS,
+        recordings::STATEMENTS,
+        rollup::STATEMENTS,
+        sources::STATEMENTS,
+        spans::STATEMENTS,
+    ]
+    .concat();
+    all.extend(writer::statements());
+    all.extend(retention::statements());
+    all
+}

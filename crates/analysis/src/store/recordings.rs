@@ -1,17 +1,25 @@
 //! Rows of recordings: what was accepted, what became of it.
 
+use std::collections::HashMap;
+
 use antiphon_platform::clock::Micros;
 use antiphon_platform::db::{DbError, ReadTransaction, Row, Statement, Value, WriteTransaction};
 use antiphon_platform::sql;
 
+use super::retention::retention_of;
 use super::sources::{Source, SourceKind, make_source};
 
 const BY_NAME: Statement = sql!("sql/recording_by_name.sql");
 const OVERLAPPING: Statement = sql!("sql/recordings_overlapping.sql");
 const INSERT: Statement = sql!("sql/recording_insert.sql");
 const UPDATE: Statement = sql!("sql/recording_update.sql");
+const OF_DELETED: Statement = sql!("sql/recording_of_deleted.sql");
+const DELETE: Statement = sql!("sql/recording_delete.sql");
+const RESULTS_DELETE: Statement = sql!("sql/results_delete.sql");
+const STAGED_DELETE: Statement = sql!("sql/staged_delete_all.sql");
 
-pub(super) const STATEMENTS: &[Statement] = &[BY_NAME, OVERLAPPING, INSERT, UPDATE];
+pub(super) const STATEMENTS: &[Statement] =
+    &[BY_NAME, OVERLAPPING, INSERT, UPDATE, OF_DELETED, DELETE, RESULTS_DELETE, STAGED_DELETE];
 
 /// How far a recording has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -109,21 +117,45 @@ pub async fn recordings_overlapping(
 /// # Errors
 /// Those of the database.
 pub async fn accept(tx: &mut WriteTransaction, recordings: &[Accepted]) -> Result<(), DbError> {
+    let mut sensors: HashMap<&str, (Source, bool)> = HashMap::new();
     for accepted in recordings {
-        let source = make_source(tx, SourceKind::Sensor, &accepted.sensor).await?;
-        make_recording(tx, source.id, accepted.name.as_slice(), accepted.start, accepted.accepted_at).await?;
+        if !sensors.contains_key(accepted.sensor.as_str()) {
+            let source = make_source(tx, SourceKind::Sensor, &accepted.sensor).await?;
+            let keeps_audio = retention_of(tx, &accepted.sensor).await?.keeps_audio();
+            sensors.insert(&accepted.sensor, (source, keeps_audio));
+        }
+        if let Some((source, keeps_audio)) = sensors.get(accepted.sensor.as_str()) {
+            make_recording(tx, source.id, &accepted.name, accepted.start, accepted.accepted_at, *keeps_audio).await?;
+        }
     }
     Ok(())
 }
 
+/// Writes the row `accepted`, unless it is there. A row that is left of a deleted sensor makes room.
 pub(super) async fn make_recording(
     tx: &mut WriteTransaction,
     source: i64,
-    name: &[u8],
+    name: &[u8; 20],
     start: Micros,
     accepted_at: Micros,
+    keeps_audio: bool,
 ) -> Result<(), DbError> {
-    tx.execute(&INSERT, &[name.into(), source.into(), start.into(), accepted_at.into()]).await.map(drop)
+    let name: Value = name.as_slice().into();
+    let values = [name.clone(), source.into(), start.into(), accepted_at.into(), keeps_audio.into()];
+    if tx.execute(&INSERT, &values).await? == 1 {
+        return Ok(());
+    }
+    let Some(row) = tx.row(&OF_DELETED, &[name]).await? else { return Ok(()) };
+    remove_recording(tx, row.get(0)?).await?;
+    tx.execute(&INSERT, &values).await.map(drop)
+}
+
+/// Removes a recording's row and what was kept to apply its results once.
+pub(super) async fn remove_recording(tx: &mut WriteTransaction, id: i64) -> Result<(), DbError> {
+    for statement in [RESULTS_DELETE, STAGED_DELETE, DELETE] {
+        tx.execute(&statement, &[id.into()]).await?;
+    }
+    Ok(())
 }
 
 /// Writes back what a transaction changed of a recording.

@@ -69,14 +69,4 @@ impl Resolution {
             Self::Day => Some(Self::Hour),
         }
     }
-
-    /// The stored resolution of that many seconds.
-    pub(super) fn stored(seconds: i64) -> Option<Self> {
-        Self::STORED.into_iter().find(|resolution| *resolution as i64 == seconds)
-    }
-
-    /// Whether its cells are kept as rows.
-    pub(super) fn is_stored(self) -> bool {
-        Self::STORED.contains(&self)
-    }
 }

@@ -8,6 +8,7 @@ use antiphon_platform::sql;
 
 const BY_NAME: Statement = sql!("sql/source_by_name.sql");
 const BY_ID: Statement = sql!("sql/source_by_id.sql");
+const OF_KIND: Statement = sql!("sql/sources_of_kind.sql");
 const INSERT: Statement = sql!("sql/source_insert.sql");
 const UPDATE: Statement = sql!("sql/source_update.sql");
 const LAYERS: Statement = sql!("sql/layers.sql");
@@ -16,7 +17,7 @@ const SOURCE_LAYERS: Statement = sql!("sql/source_layers.sql");
 const SOURCE_LAYER_INSERT: Statement = sql!("sql/source_layer_insert.sql");
 
 pub(super) const STATEMENTS: &[Statement] =
-    &[BY_NAME, BY_ID, INSERT, UPDATE, LAYERS, LAYER_INSERT, SOURCE_LAYERS, SOURCE_LAYER_INSERT];
+    &[BY_NAME, BY_ID, OF_KIND, INSERT, UPDATE, LAYERS, LAYER_INSERT, SOURCE_LAYERS, SOURCE_LAYER_INSERT];
 
 /// What recordings belong to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -105,6 +106,11 @@ pub async fn source(tx: &mut ReadTransaction, kind: SourceKind, name: &str) -> R
 
 pub(super) async fn source_by_id(tx: &mut ReadTransaction, id: i64) -> Result<Option<Source>, DbError> {
     tx.row(&BY_ID, &[id.into()]).await?.as_ref().map(source_of).transpose()
+}
+
+/// Every source of a kind.
+pub(super) async fn sources_of_kind(tx: &mut ReadTransaction, kind: SourceKind) -> Result<Vec<Source>, DbError> {
+    tx.rows(&OF_KIND, &[Value::Int(kind as i64)]).await?.iter().map(source_of).collect()
 }
 
 /// Every layer that a source has ever had, with the versions: what a query can be answered from.

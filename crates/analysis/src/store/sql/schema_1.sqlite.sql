@@ -23,7 +23,7 @@ create table sensors (
 -- What recordings belong to: a sensor or a song. Made with the first recording.
 create table sources (
     id integer not null primary key,
-    -- 1 sensor, 2 song.
+    -- 1 sensor, 2 song, 3 deleted with its data: rows that are left are being removed.
     kind bigint not null,
     -- The sensor's id, the song's id in its text form.
     name text not null,
@@ -75,9 +75,12 @@ create table recordings (
     partial bigint not null,
     plan_version bigint not null,
     -- Number of pieces, once the last one is known.
-    pieces bigint
+    pieces bigint,
+    -- 1: its audio is kept.
+    audio bigint not null
 );
 create index recordings_by_start on recordings (source, start);
+create index recordings_with_audio on recordings (accepted_at) where audio = 1;
 
 -- What each group found in each piece: the proof that a result was applied.
 create table results (
@@ -200,6 +203,8 @@ create table frozen_days (
     source bigint not null,
     day bigint not null,
     frozen_at bigint not null,
+    -- 1: the partials are still to be removed.
+    pending bigint not null,
     primary key (source, day)
 ) without rowid;
 

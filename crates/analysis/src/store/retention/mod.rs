@@ -1,0 +1,235 @@
+//! How long what is kept, and the job that lets go of the rest.
+
+mod freeze;
+mod purge;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use antiphon_platform::blobs::{BlobError, Blobs};
+use antiphon_platform::clock::{Micros, SECOND};
+use antiphon_platform::db::{Database, DbError, ReadTransaction, Row, Statement, Value};
+use antiphon_platform::http::Problem;
+use antiphon_platform::sql;
+use serde::{Deserialize, Serialize};
+
+use super::error::StoreError;
+use super::resolution::Resolution;
+use super::sources::{Source, SourceKind, sources_of_kind};
+use super::writer::DAY;
+
+pub use purge::{delete_sensor, delete_song};
+
+const CHANGES_EXPIRE: Statement = sql!("../sql/changes_expire.sql");
+const ARRIVALS_EXPIRE: Statement = sql!("../sql/arrivals_expire.sql");
+const STAGED_EXPIRE: Statement = sql!("../sql/staged_expire.sql");
+const DEAD_EXPIRE: Statement = sql!("../sql/dead_letters_expire.sql");
+const FROZEN_BETWEEN: Statement = sql!("../sql/frozen_days_between.sql");
+const SENSOR_RETENTION: Statement = sql!("../sql/sensor_retention.sql");
+const WITH_AUDIO: Statement = sql!("../sql/recordings_with_audio.sql");
+const AUDIO_GONE: Statement = sql!("../sql/recording_audio_gone.sql");
+
+pub(super) fn statements() -> Vec<Statement> {
+    let own = [
+        CHANGES_EXPIRE,
+        ARRIVALS_EXPIRE,
+        STAGED_EXPIRE,
+        DEAD_EXPIRE,
+        FROZEN_BETWEEN,
+        SENSOR_RETENTION,
+        WITH_AUDIO,
+        AUDIO_GONE,
+    ];
+    [&own, freeze::STATEMENTS, purge::STATEMENTS].concat()
+}
+
+/// How long live events can be resumed, in µs.
+pub const CHANGES_KEPT: Micros = DAY;
+
+/// How long dead letters and parts of unfinished results are kept, in µs.
+pub const DEAD_LETTERS_KEPT: Micros = 30 * DAY;
+
+/// How long delays of arrival are kept: the health of a sensor looks back 10 minutes.
+const ARRIVALS_KEPT: Micros = 3_600 * SECOND;
+
+/// Recordings whose audio is let go at a time.
+const AUDIO_PAGE: u32 = 256;
+
+/// How long what is kept of a sensor. Cells of 1 min and coarser are kept for ever.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Retention {
+    /// Days for which values are kept at 1 s (and frames, if the plan has them), 1 to 36,500.
+    #[schema(example = 90)]
+    pub one_second_days: u32,
+    /// Hours for which the preview is kept, 0 to 876,000.
+    #[schema(example = 24)]
+    pub preview_hours: u32,
+    /// Days for which audio is kept after it arrived, 0 (off) to 36,500.
+    #[schema(example = 0)]
+    pub audio_days: u32,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { one_second_days: 90, preview_hours: 24, audio_days: 0 }
+    }
+}
+
+impl Retention {
+    /// Checks the ranges.
+    ///
+    /// # Errors
+    /// 400 naming the field.
+    pub fn check(&self) -> Result<(), Problem> {
+        let fields = [
+            ("one_second_days", self.one_second_days, 1, 36_500),
+            ("preview_hours", self.preview_hours, 0, 876_000),
+            ("audio_days", self.audio_days, 0, 36_500),
+        ];
+        for (name, value, least, most) in fields {
+            if !(least..=most).contains(&value) {
+                let field = format!("retention.{name}");
+                return Err(Problem::bad_field(&field, format!("{field} must be {least} to {most}, not {value}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// The stored form.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// Reads the stored form.
+    ///
+    /// # Errors
+    /// Text that is not of that form.
+    pub fn from_text(text: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(text)
+    }
+
+    /// Whether audio is kept after it was analysed.
+    #[must_use]
+    pub fn keeps_audio(&self) -> bool {
+        self.audio_days > 0
+    }
+}
+
+/// The finest resolution that is kept over all of `[from, to)`.
+///
+/// # Errors
+/// Those of the database.
+pub async fn finest_kept(
+    tx: &mut ReadTransaction,
+    source: &Source,
+    from: Micros,
+    to: Micros,
+) -> Result<Resolution, DbError> {
+    if source.kind == SourceKind::Song || from >= to {
+        return Ok(Resolution::Second);
+    }
+    let days = [source.id.into(), from.div_euclid(DAY).into(), (to - 1).div_euclid(DAY).into()];
+    let frozen = tx.row(&FROZEN_BETWEEN, &days).await?.is_some();
+    Ok(if frozen { Resolution::Minute } else { Resolution::Second })
+}
+
+/// The retention of a sensor; the default for one that was deleted and is gone.
+pub(super) async fn retention_of(tx: &mut ReadTransaction, sensor: &str) -> Result<Retention, DbError> {
+    match tx.row(&SENSOR_RETENTION, &[sensor.into()]).await? {
+        Some(row) => {
+            let text: String = row.get(0)?;
+            Retention::from_text(&text)
+                .map_err(|error| DbError::Broken(format!("the retention of sensor {sensor}: {error}")))
+        }
+        None => Ok(Retention::default()),
+    }
+}
+
+/// What can go wrong when letting go of data. The rest goes in the next run.
+#[derive(Debug, thiserror::Error)]
+pub enum RetentionError {
+    /// The database, or what is in it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The blob store.
+    #[error(transparent)]
+    Blobs(#[from] BlobError),
+}
+
+impl From<DbError> for RetentionError {
+    fn from(error: DbError) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+/// Lets go of everything whose time is over at `now`. Takes short transactions and may be cut off anywhere: the next
+/// run goes on.
+///
+/// # Errors
+/// A [`RetentionError`].
+pub async fn run(db: &Database, blobs: &Arc<dyn Blobs>, now: Micros) -> Result<(), RetentionError> {
+    purge::run(db, blobs).await?;
+    let sensors = sources_of_kind(&mut db.read().await?, SourceKind::Sensor).await?;
+    for source in sensors {
+        let kept = retention_of(&mut db.read().await?, &source.name).await?;
+        freeze::run(db, &source, &kept, now).await?;
+        freeze::expire_previews(db, &source, &kept, now).await?;
+    }
+    let minute = (now - ARRIVALS_KEPT).div_euclid(60 * SECOND);
+    for (statement, before) in [
+        (CHANGES_EXPIRE, now - CHANGES_KEPT),
+        (ARRIVALS_EXPIRE, minute),
+        (STAGED_EXPIRE, now - DEAD_LETTERS_KEPT),
+        (DEAD_EXPIRE, now - DEAD_LETTERS_KEPT),
+    ] {
+        let mut tx = db.write().await?;
+        tx.execute(&statement, &[before.into()]).await?;
+        tx.commit().await?;
+    }
+    expire_audio(db, blobs, now).await
+}
+
+/// Deletes audio that was kept long enough. The row changes after the blob is gone, so nothing is forgotten.
+async fn expire_audio(db: &Database, blobs: &Arc<dyn Blobs>, now: Micros) -> Result<(), RetentionError> {
+    let mut kept: HashMap<String, Retention> = HashMap::new();
+    let mut after = (i64::MIN, 0_i64);
+    loop {
+        let mut tx = db.read().await?;
+        let values = [Value::Int(now), after.0.into(), after.1.into(), AUDIO_PAGE.into()];
+        let rows = tx.rows(&WITH_AUDIO, &values).await?;
+        let mut gone = Vec::new();
+        for row in &rows {
+            after = (row.get(2)?, row.get(0)?);
+            let sensor: String = row.get(3)?;
+            if !kept.contains_key(&sensor) {
+                kept.insert(sensor.clone(), retention_of(&mut tx, &sensor).await?);
+            }
+            let days = kept.get(&sensor).map_or(0, |kept| kept.audio_days);
+            if after.0 <= now - i64::from(days) * DAY {
+                blobs.delete(&audio_of(row, 1)?).await?;
+                gone.push(after.1);
+            }
+        }
+        drop(tx);
+        if !gone.is_empty() {
+            let mut tx = db.write().await?;
+            for id in gone {
+                tx.execute(&AUDIO_GONE, &[id.into()]).await?;
+            }
+            tx.commit().await?;
+        }
+        if rows.is_empty() {
+            return Ok(());
+        }
+    }
+}
+
+/// The blob of the recording whose 20 bytes are in a column.
+fn audio_of(row: &Row, column: usize) -> Result<String, DbError> {
+    let name: Vec<u8> = row.get(column)?;
+    crate::ids::RecordingId::try_from(name.as_slice())
+        .map(crate::recordings::audio_key)
+        .map_err(|error| DbError::Broken(error.to_string()))
+}

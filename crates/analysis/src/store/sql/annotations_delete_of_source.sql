@@ -1,0 +1,1 @@
+delete from annotations where source = $1

@@ -1,0 +1,1 @@
+delete from arrivals where source = $1

@@ -1,0 +1,2 @@
+delete from blocks
+where source = $1 and layer = $2 and minute >= $3 and minute <= $4 and start = $5 and recording = $6 and piece = $7

@@ -1,0 +1,1 @@
+delete from changes where source = $1

@@ -1,0 +1,1 @@
+select frozen_at from frozen_days where source = $1 and day = $2

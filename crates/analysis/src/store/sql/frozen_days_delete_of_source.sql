@@ -1,0 +1,1 @@
+delete from frozen_days where source = $1

@@ -1,0 +1,1 @@
+update recordings set audio = 0 where id = $1

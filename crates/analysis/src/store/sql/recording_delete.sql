@@ -1,0 +1,1 @@
+delete from recordings where id = $1

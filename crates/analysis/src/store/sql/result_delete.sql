@@ -1,0 +1,1 @@
+delete from results where recording = $1 and piece = $2 and grp = $3

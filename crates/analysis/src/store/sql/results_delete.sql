@@ -1,0 +1,1 @@
+delete from results where recording = $1

@@ -1,0 +1,1 @@
+select retention from sensors where id = $1

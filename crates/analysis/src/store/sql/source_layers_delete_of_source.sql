@@ -1,0 +1,1 @@
+delete from source_layers where source = $1

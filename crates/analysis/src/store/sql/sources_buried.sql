@@ -1,0 +1,1 @@
+select id from sources where kind = 3 order by id

@@ -1,0 +1,1 @@
+delete from spans where source = $1

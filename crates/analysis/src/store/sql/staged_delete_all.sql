@@ -1,0 +1,1 @@
+delete from staged_results where recording = $1

@@ -1,0 +1,1 @@
+delete from staged_results where arrived_at < $1

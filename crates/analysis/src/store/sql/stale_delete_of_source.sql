@@ -1,0 +1,1 @@
+delete from stale where source = $1

@@ -1,0 +1,1 @@
+delete from stored_days where source = $1

@@ -1,0 +1,1 @@
+delete from summaries where source = $1
