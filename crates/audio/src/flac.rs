@@ -178,6 +178,10 @@ fn parse(stream_info: &[u8; STREAM_INFO_BYTES]) -> Result<Info, AudioError> {
     if bits < 4 {
         return Err(malformed("fewer than 4 bits per sample"));
     }
+    if bits == 32 && channels == 2 {
+        // The difference of two such channels has 33 bits, which Symphonia cannot hold.
+        return Err(AudioError::Unsupported("stereo FLAC of 32 bits".into()));
+    }
     Ok(Info { format: Format::Flac, rate, channels, bits, float: false, frames: (frames > 0).then_some(frames) })
 }
 

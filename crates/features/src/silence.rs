@@ -124,3 +124,87 @@ fn sum_of_squares(samples: &[f32]) -> f64 {
     let rest: f64 = rest.iter().map(|sample| f64::from(*sample) * f64::from(*sample)).sum();
     sums.iter().sum::<f64>() + rest
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::{Annotation, Item, Session};
+
+    const RATE: u32 = 8_000;
+    const START: i64 = 1_777_593_600;
+
+    /// Runs of a constant amplitude, each with its length in ms.
+    fn analyse(stream: &Stream, threshold: Option<f64>, runs: &[(i64, f32)]) -> Vec<Annotation> {
+        let mut item = Item { algorithm: "silence".into(), ..Item::default() };
+        if let Some(threshold) = threshold {
+            item.parameters.insert("threshold".into(), threshold.into());
+        }
+        let mut session = Session::new(&[item], stream).unwrap();
+        for (milliseconds, amplitude) in runs {
+            let samples = vec![*amplitude; (milliseconds * i64::from(stream.rate) / 1_000) as usize];
+            let inverted: Vec<f32> = samples.iter().map(|sample| -sample).collect();
+            session.push(&[&samples[..], &inverted[..]][..usize::from(stream.channels)]);
+        }
+        session.finish().annotations
+    }
+
+    fn sensor(lead_in_ms: i64) -> Stream {
+        let first_body_sample = START * i64::from(RATE);
+        let first_sample = first_body_sample - lead_in_ms * i64::from(RATE) / 1_000;
+        Stream { rate: RATE, channels: 1, first_sample, first_body_sample, song: false, calibration_db: None }
+    }
+
+    fn song(channels: u16) -> Stream {
+        Stream { rate: RATE, channels, first_sample: 0, first_body_sample: 0, song: true, calibration_db: None }
+    }
+
+    fn places(annotations: &[Annotation]) -> Vec<(i64, i64)> {
+        annotations.iter().map(|annotation| (annotation.from / 1_000, annotation.to / 1_000)).collect()
+    }
+
+    #[test]
+    fn silences_have_their_place_and_mean_level() {
+        let found = analyse(&song(1), None, &[(1_000, 0.5), (600, 0.0005), (200, 0.00005), (700, 0.5)]);
+        assert_eq!(places(&found), [(1_000, 1_800)]);
+        let expected = (600.0 * 20.0 * 0.0005_f64.log10() + 200.0 * 20.0 * 0.00005_f64.log10()) / 800.0;
+        assert!((f64::from(found[0].value.unwrap()) - expected).abs() < 0.01);
+        assert_eq!((found[0].kind, found[0].label.as_str(), found[0].confidence), ("silence", "", None));
+        assert!(!found[0].open_start && !found[0].open_end);
+    }
+
+    #[test]
+    fn short_ones_inside_are_left_out_and_those_at_borders_are_open() {
+        let runs = [(100, 0.0), (300, 0.5), (475, 0.0), (300, 0.5), (500, 0.0), (300, 0.5), (50, 0.0)];
+        let found = analyse(&sensor(0), None, &runs);
+        let start = START * 1_000;
+        let expected = [(0, 100), (1_175, 1_675), (1_975, 2_025)].map(|(from, to)| (start + from, start + to));
+        assert_eq!(places(&found), expected);
+        let open: Vec<_> = found.iter().map(|found| (found.open_start, found.open_end)).collect();
+        assert_eq!(open, [(true, false), (false, false), (false, true)]);
+    }
+
+    #[test]
+    fn the_lead_in_yields_nothing() {
+        let found = analyse(&sensor(1_000), None, &[(1_500, 0.0), (500, 0.5)]);
+        assert_eq!(places(&found), [(START * 1_000, START * 1_000 + 500)]);
+        assert!(found[0].open_start);
+        assert!(analyse(&sensor(1_000), None, &[(1_000, 0.0), (500, 0.5)]).is_empty());
+    }
+
+    #[test]
+    fn the_threshold_is_a_parameter_relative_to_full_scale() {
+        let runs = [(1_000, 0.05)];
+        assert!(analyse(&song(1), None, &runs).is_empty());
+        assert_eq!(analyse(&song(1), Some(-26.0), &runs).len(), 1);
+        assert_eq!(analyse(&song(1), Some(-26.1), &runs).len(), 0);
+        let calibrated = Stream { calibration_db: Some(94.0), ..sensor(0) };
+        let found = analyse(&calibrated, Some(-20.0), &runs);
+        assert!((found[0].value.unwrap() - (94.0 - 26.02)).abs() < 0.01);
+    }
+
+    #[test]
+    fn channels_in_antiphase_are_not_silent() {
+        assert!(analyse(&song(2), None, &[(1_000, 0.5)]).is_empty());
+        assert_eq!(analyse(&song(2), None, &[(1_000, 0.0)]).len(), 1);
+    }
+}
