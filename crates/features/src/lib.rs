@@ -8,7 +8,13 @@
 pub mod algorithm;
 pub mod cells;
 pub mod descriptor;
+mod filter;
+mod level;
+mod mel;
 mod registry;
 pub mod session;
+mod silence;
+#[cfg(test)]
+mod testing;
 
 pub use registry::{Construct, FeatureError, Request, find, layers, nearest, nearest_name, registry, validate};

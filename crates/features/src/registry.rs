@@ -23,7 +23,11 @@ struct Entry {
 }
 
 /// Every algorithm, in the order of the documentation. One line each.
-static TABLE: &[Entry] = &[];
+static TABLE: &[Entry] = &[
+    Entry { descriptor: &crate::level::DESCRIPTOR, construct: crate::level::construct },
+    Entry { descriptor: &crate::mel::DESCRIPTOR, construct: crate::mel::construct },
+    Entry { descriptor: &crate::silence::DESCRIPTOR, construct: crate::silence::construct },
+];
 
 static DESCRIPTORS: LazyLock<Vec<&'static Descriptor>> =
     LazyLock::new(|| TABLE.iter().map(|entry| entry.descriptor).collect());
