@@ -11,9 +11,10 @@ use antiphon_platform::db::Reader;
 use antiphon_platform::queue::{Delivery, Message, Queue, QueueError};
 use bytes::Bytes;
 use prost::Message as _;
+use tokio_util::sync::CancellationToken;
 
 use super::accept::{RECORDING_KIND, envelope};
-use super::cut::{Piece, cut};
+use super::cut::{PIECE_BYTES, Piece, Task, cut};
 use crate::ids::{RecordingId, piece_message};
 use crate::messages;
 use crate::store::{Status, recording};
@@ -41,13 +42,13 @@ pub struct Media {
     pub prefetch: usize,
 }
 
-/// Works until dropped; a recording that is under way then is cut again, into the same pieces.
+/// Works until `stop` fires. A recording that is under way then may be cut again, into the same pieces.
 ///
 /// # Errors
 /// Those of the queue that do not pass by themselves.
-pub async fn run(media: Media) -> Result<(), QueueError> {
+pub async fn run(media: Media, stop: CancellationToken) -> Result<(), QueueError> {
     let queue = Arc::clone(&media.queue);
-    consume(queue.as_ref(), MEDIA, media.prefetch, move |delivery| handle(media.clone(), delivery)).await
+    consume(queue.as_ref(), MEDIA, media.prefetch, stop, move |delivery| handle(media.clone(), delivery)).await
 }
 
 async fn handle(media: Media, delivery: Delivery) -> Result<(), QueueError> {
@@ -72,7 +73,8 @@ async fn publish_pieces(media: &Media, message: &Message) -> Result<(), Failure>
     let (start, lead_in) = (long.start, long.lead_in);
     let compute = move |emit: &mut dyn FnMut(Piece) -> Result<(), Failure>| {
         let decoder = Decoder::open(reader, Limits { duration: LONGEST_AUDIO })?;
-        cut(decoder, start, lead_in, Instant::now() + TIME_LIMIT, emit)
+        let deadline = Instant::now() + TIME_LIMIT;
+        cut(Task { start, lead_in, piece_bytes: PIECE_BYTES, deadline }, decoder, emit)
     };
     compute_and_publish(&media.pool, compute, |piece: Piece| {
         let message = piece_of(&long, id, piece, &message.trace);

@@ -6,6 +6,7 @@ use antiphon_audio::decode::{Decoder, Limits};
 use antiphon_platform::crash;
 use antiphon_platform::queue::{Delivery, Message, QueueError};
 use prost::Message as _;
+use tokio_util::sync::CancellationToken;
 
 use super::analysis::{self, Job, Place};
 use super::{Failure, Worker, analyze_and_publish, consume, settle};
@@ -20,13 +21,13 @@ const LONGEST_AUDIO: Duration = Duration::from_secs(2 * 3_600);
 /// How long the analysis of one message may take.
 const TIME_LIMIT: Duration = Duration::from_secs(600);
 
-/// Works until dropped; a delivery that is under way then is given back.
+/// Works until `stop` fires.
 ///
 /// # Errors
 /// Those of the queue that do not pass by themselves.
-pub async fn run(worker: Worker) -> Result<(), QueueError> {
+pub async fn run(worker: Worker, stop: CancellationToken) -> Result<(), QueueError> {
     let queue = worker.queue.clone();
-    consume(queue.as_ref(), ANALYZE, worker.prefetch, move |delivery| handle(worker.clone(), delivery)).await
+    consume(queue.as_ref(), ANALYZE, worker.prefetch, stop, move |delivery| handle(worker.clone(), delivery)).await
 }
 
 async fn handle(worker: Worker, delivery: Delivery) -> Result<(), QueueError> {

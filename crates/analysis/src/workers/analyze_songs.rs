@@ -10,6 +10,7 @@ use antiphon_platform::blobs::Blobs;
 use antiphon_platform::crash;
 use antiphon_platform::queue::{Delivery, Message, QueueError};
 use prost::Message as _;
+use tokio_util::sync::CancellationToken;
 
 use super::analysis::{self, Job, Place};
 use super::{BlobReader, Failure, Worker, analyze_and_publish, consume, settle};
@@ -23,15 +24,15 @@ const LONGEST_AUDIO: Duration = Duration::from_secs(24 * 3_600);
 /// How long the analysis of one song may take.
 const TIME_LIMIT: Duration = Duration::from_secs(4 * 3_600);
 
-/// Works until dropped; a delivery that is under way then is given back.
+/// Works until `stop` fires.
 ///
 /// # Errors
 /// Those of the queue that do not pass by themselves.
-pub async fn run(worker: Worker, blobs: Arc<dyn Blobs>) -> Result<(), QueueError> {
+pub async fn run(worker: Worker, blobs: Arc<dyn Blobs>, stop: CancellationToken) -> Result<(), QueueError> {
     let queue = worker.queue.clone();
     let prefetch = worker.prefetch;
     let handle = move |delivery| handle(worker.clone(), Arc::clone(&blobs), delivery);
-    consume(queue.as_ref(), ANALYZE_SONGS, prefetch, handle).await
+    consume(queue.as_ref(), ANALYZE_SONGS, prefetch, stop, handle).await
 }
 
 async fn handle(worker: Worker, blobs: Arc<dyn Blobs>, delivery: Delivery) -> Result<(), QueueError> {

@@ -3,9 +3,9 @@
 //! A worker keeps no state between messages, so any number of them compete. Results are published and confirmed
 //! before the message is acked; a crash in between repeats the work, and the writer knows a repeat by its key.
 
+mod analysis;
 pub mod analyze;
 pub mod analyze_songs;
-mod analysis;
 mod blob_reader;
 mod failure;
 mod parts;
@@ -17,10 +17,11 @@ use std::time::Duration;
 use antiphon_platform::clock::Clock;
 use antiphon_platform::cpu::{CpuError, Pool};
 use antiphon_platform::crash;
-use antiphon_platform::queue::{Consumer, Delivery, Group, Message, Queue, QueueError};
+use antiphon_platform::queue::{Delivery, Group, Message, Queue, QueueError};
 use prost::Message as _;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
 
 use crate::ids::result_message;
 use crate::messages;
@@ -32,6 +33,9 @@ use parts::Emit;
 
 /// How long a worker waits before it asks a queue again that could not be used.
 const QUEUE_AGAIN: Duration = Duration::from_secs(1);
+
+/// How long work under way may go on after the worker was told to stop.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// Parts of a result that may wait for their publishing.
 const WAITING_PARTS: usize = 2;
@@ -49,8 +53,8 @@ pub struct Worker {
     pub clock: Clock,
 }
 
-/// Consumes `group`, handling up to `prefetch` deliveries at a time, until dropped; what is not settled then is
-/// delivered again.
+/// Consumes `group`, handling up to `prefetch` deliveries at a time, until `stop` fires; what is not done soon after that
+/// is given back. Dropping the future gives back everything at once.
 ///
 /// # Errors
 /// Those of the queue that do not pass by themselves.
@@ -58,6 +62,7 @@ pub(crate) async fn consume<F, H>(
     queue: &dyn Queue,
     group: Group,
     prefetch: usize,
+    stop: CancellationToken,
     handle: H,
 ) -> Result<(), QueueError>
 where
@@ -66,46 +71,65 @@ where
 {
     let mut handling = JoinSet::new();
     loop {
-        let mut consumer = match queue.consume(group, prefetch).await {
-            Ok(consumer) => consumer,
-            Err(QueueError::Unavailable(reason)) => {
-                tracing::warn!(group = group.name, reason, "the queue cannot be consumed now");
-                tokio::time::sleep(QUEUE_AGAIN).await;
-                continue;
-            }
-            Err(error) => return Err(error),
+        let ended = tokio::select! {
+            () = stop.cancelled() => break,
+            ended = consume_while_usable(queue, group, prefetch, &handle, &mut handling) => ended,
         };
-        loop {
-            match next(consumer.as_mut(), &mut handling, group).await {
-                Ok(delivery) => {
-                    handling.spawn(handle(delivery));
-                }
-                Err(QueueError::Unavailable(reason)) => {
-                    tracing::warn!(group = group.name, reason, "the queue gives nothing now");
-                    tokio::time::sleep(QUEUE_AGAIN).await;
-                    break;
-                }
-                Err(error) => return Err(error),
+        match ended {
+            QueueError::Unavailable(reason) => {
+                tracing::warn!(group = group.name, reason, "the queue gives nothing now")
             }
+            error => return Err(error),
+        }
+        tokio::select! {
+            () = stop.cancelled() => break,
+            () = tokio::time::sleep(QUEUE_AGAIN) => {}
+        }
+    }
+    let finished = async {
+        while let Some(handled) = handling.join_next().await {
+            report(handled, group);
+        }
+    };
+    if tokio::time::timeout(GRACE, finished).await.is_err() {
+        tracing::info!(group = group.name, left = handling.len(), "work under way is given back to the queue");
+    }
+    Ok(())
+}
+
+/// Consumes until the queue fails; the failure.
+async fn consume_while_usable<F, H>(
+    queue: &dyn Queue,
+    group: Group,
+    prefetch: usize,
+    handle: &H,
+    handling: &mut JoinSet<Result<(), QueueError>>,
+) -> QueueError
+where
+    H: Fn(Delivery) -> F,
+    F: Future<Output = Result<(), QueueError>> + Send + 'static,
+{
+    let mut consumer = match queue.consume(group, prefetch).await {
+        Ok(consumer) => consumer,
+        Err(error) => return error,
+    };
+    loop {
+        tokio::select! {
+            delivery = consumer.next() => match delivery {
+                Ok(delivery) => drop(handling.spawn(handle(delivery))),
+                Err(error) => return error,
+            },
+            Some(handled) = handling.join_next() => report(handled, group),
         }
     }
 }
 
-async fn next(
-    consumer: &mut dyn Consumer,
-    handling: &mut JoinSet<Result<(), QueueError>>,
-    group: Group,
-) -> Result<Delivery, QueueError> {
-    loop {
-        tokio::select! {
-            delivery = consumer.next() => return delivery,
-            Some(handled) = handling.join_next() => match handled {
-                Ok(Ok(())) => {}
-                // It was not settled, or the queue does not know that it was: it comes again.
-                Ok(Err(error)) => tracing::warn!(%error, group = group.name, "a message was not settled"),
-                Err(error) => tracing::error!(%error, group = group.name, "handling a message failed"),
-            },
-        }
+fn report(handled: Result<Result<(), QueueError>, JoinError>, group: Group) {
+    match handled {
+        Ok(Ok(())) => {}
+        // It was not settled, or the queue does not know that it was: it comes again.
+        Ok(Err(error)) => tracing::warn!(%error, group = group.name, "a message was not settled"),
+        Err(error) => tracing::error!(%error, group = group.name, "handling a message failed"),
     }
 }
 

@@ -126,12 +126,12 @@ mod tests {
         }
         let rest = Analysis { blocks: vec![block(50, 10)], ..Default::default() };
         parts.finish(rest, |last| last.to = 9, &mut |part| Ok(emitted.push(part))).unwrap();
-        assert_eq!(emitted.len(), 6);
+        assert_eq!(emitted.len(), 5);
         for (number, part) in emitted.iter().enumerate() {
-            let last = number == 5;
+            let last = number == 4;
             assert_eq!(
                 (part.part, part.parts, part.to),
-                (number as u32, if last { 6 } else { 0 }, if last { 9 } else { 0 })
+                (number as u32, if last { 5 } else { 0 }, if last { 9 } else { 0 })
             );
             assert!(part.encoded_len() <= 1024 * 1024 && part.sensor == "roof");
         }
