@@ -5,11 +5,18 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands;
+use crate::{commands, configuration, doctor, launch, roles};
 
 /// An open, self-hosted audio platform: audio in, features out by time range, nothing lost.
 #[derive(Debug, Parser)]
-#[command(name = "antiphon", version, propagate_version = true, arg_required_else_help = true)]
+#[command(
+    name = "antiphon",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true,
+    after_help = "Examples:\n  antiphon up\n  antiphon ingest ~/Music\n  antiphon sensor add roof --name \"On the roof\"\n  \
+                  antiphon features sensor:roof --from 2026-05-01T00:00:00Z --to 2026-05-02T00:00:00Z --resolution 1m"
+)]
 pub struct Cli {
     /// What every command understands.
     #[command(flatten)]
@@ -33,6 +40,10 @@ pub struct Globals {
 /// Every command.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Run everything in one process, on the data folder alone.
+    Up(launch::UpArguments),
+    /// Run some roles only.
+    Run(launch::RunArguments),
     /// Upload files and folders as songs.
     Ingest(commands::ingest::Arguments),
     /// Compute features of local files, without a server.
@@ -47,12 +58,20 @@ pub enum Command {
     Key(commands::key::Arguments),
     /// List, replay and drop what was set aside.
     DeadLetters(commands::dead_letters::Arguments),
+    /// Check every connection and permission, and say what to do.
+    Doctor(doctor::Arguments),
+    /// Show or check the settings, and where each value comes from.
+    Config(configuration::Arguments),
+    /// Show the roles: what each does, and what it may open.
+    Roles(roles::Arguments),
 }
 
 /// Runs a command; an error is printed in words and ends with 2 ("could not run").
 pub fn run(cli: Cli) -> ExitCode {
     let globals = &cli.globals;
     let outcome = match cli.command {
+        Command::Up(arguments) => launch::up(&arguments, globals),
+        Command::Run(arguments) => launch::run(&arguments, globals),
         Command::Ingest(arguments) => commands::ingest::run(arguments, globals),
         Command::Analyze(arguments) => commands::analyze::run(arguments, globals),
         Command::Algorithms(arguments) => commands::algorithms::run(arguments, globals),
@@ -60,9 +79,40 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Sensor(arguments) => commands::sensor::run(arguments, globals),
         Command::Key(arguments) => commands::key::run(arguments, globals),
         Command::DeadLetters(arguments) => commands::dead_letters::run(arguments, globals),
+        Command::Doctor(arguments) => doctor::run(arguments, globals),
+        Command::Config(arguments) => configuration::run(arguments, globals),
+        Command::Roles(arguments) => roles::run(arguments, globals),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
         ExitCode::from(2)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn every_option_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_help_with_examples() {
+        fn walk(command: &clap::Command, path: &str, without: &mut Vec<String>) {
+            let path = format!("{path} {}", command.get_name());
+            let help = command.get_after_help().or(command.get_after_long_help()).map(ToString::to_string);
+            if !command.has_subcommands() && !help.unwrap_or_default().contains("Examples:") {
+                without.push(path.clone());
+            }
+            assert!(command.get_about().is_some(), "{path} does not say what it does");
+            command.get_subcommands().for_each(|inner| walk(inner, &path, without));
+        }
+        let mut without = Vec::new();
+        walk(&Cli::command(), "", &mut without);
+        assert!(without.is_empty(), "without examples: {without:?}");
+    }
 }

@@ -2,6 +2,16 @@
 
 mod cli;
 mod commands;
+mod configuration;
+mod data_folder;
+mod doctor;
+mod launch;
+mod openapi;
+mod roles;
+mod running;
+mod settings;
+mod supervise;
+mod wiring;
 
 use std::process::ExitCode;
 

@@ -148,7 +148,6 @@ async fn catch_panic(request: Request, next: Next) -> Response {
 async fn as_problem(request: Request, next: Next, routes: &[String]) -> Response {
     let path = request.uri().path().to_owned();
     let method = request.method().clone();
-    let matched = request.extensions().get::<MatchedPath>().is_some();
     let response = next.run(request).await;
     let status = response.status();
     let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
@@ -159,7 +158,7 @@ async fn as_problem(request: Request, next: Next, routes: &[String]) -> Response
     let text = axum::body::to_bytes(body, DETAIL_LIMIT).await.unwrap_or_default();
     let text = String::from_utf8_lossy(&text).into_owned();
     let problem = match status {
-        StatusCode::NOT_FOUND if !matched => {
+        StatusCode::NOT_FOUND if text.is_empty() => {
             Problem::not_found(format!("there is no route {path}")).hint(nearest_route(&path, routes))
         }
         StatusCode::METHOD_NOT_ALLOWED => {

@@ -218,7 +218,7 @@ fn prose(text: &str) -> String {
 fn inline(text: &str) -> String {
     let parts: Vec<&str> = text.split('`').collect();
     // An odd number of backquotes leaves one without its partner, which then is only a character.
-    if parts.len() % 2 == 0 {
+    if parts.len().is_multiple_of(2) {
         return escape(text);
     }
     let pieces = parts.iter().enumerate();

@@ -1,0 +1,65 @@
+//! `/api/v1/openapi.json` and `/docs`: the description of the API, made of the handlers' own.
+
+use antiphon_platform::http::{Problem, reference};
+use anyhow::{Context, Result};
+use axum::Router;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use http::{HeaderValue, header};
+use serde_json::{Value, json};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{ComponentsBuilder, Info, License, OpenApi};
+use utoipa::{PartialSchema, ToSchema};
+
+/// The paths of [`routes`].
+pub const PATHS: [&str; 2] = ["/api/v1/openapi.json", "/docs"];
+
+const ABOUT: &str = "An open, self-hosted audio platform: sensors and files in, features out by time range.\n\n\
+    Every request carries `Authorization: Bearer KEY`, but for health, metrics and this description. Keys have a role: \
+    `operator` (everything), `reader` (GET), or one sensor (may add recordings to that sensor and read its own).\n\n\
+    Errors are `application/problem+json` (RFC 9457). Times in requests are RFC 3339 with an offset, up to microseconds; \
+    in answers UTC with six digits. Lists are `{\"items\":[...],\"next\":null|CURSOR}`.\n\n\
+    202 for a recording means that it is durable: it survives a crash of everything and takes effect once. 503, or no answer: \
+    it was stored at most once, and sending it again is always safe.";
+
+/// Adds to the handlers' descriptions what holds for all of them.
+#[must_use]
+pub fn complete(mut document: OpenApi) -> OpenApi {
+    let mut info = Info::new("Antiphon", env!("CARGO_PKG_VERSION"));
+    info.description = Some(ABOUT.to_owned());
+    info.license = Some(License::new("MIT OR Apache-2.0"));
+    document.info = info;
+    let mut components = document.components.take().unwrap_or_else(|| ComponentsBuilder::new().build());
+    components.schemas.entry(Problem::name().into_owned()).or_insert_with(Problem::schema);
+    let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("An API key")).build();
+    components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
+    document.components = Some(components);
+    document.security = Some(vec![SecurityRequirement::new("bearer", Vec::<String>::new())]);
+    document
+}
+
+/// The two routes; neither asks for a key.
+///
+/// # Errors
+/// When the document is no JSON, which would be a mistake in a schema.
+pub fn routes(document: &OpenApi) -> Result<Router> {
+    let mut value = serde_json::to_value(document).context("the OpenAPI document is no JSON")?;
+    describe_problems(&mut value);
+    let json = serde_json::to_string(&value)?;
+    let page = reference::page(&value);
+    let json = move || async move { ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], json) };
+    Ok(Router::new().route(PATHS[0], get(json)).route(PATHS[1], get(move || async move { page.into_response() })))
+}
+
+/// Errors are sent as `application/problem+json`, whatever media type a handler's description was given.
+fn describe_problems(document: &mut Value) {
+    let reference = json!({ "$ref": "#/components/schemas/Problem" });
+    let Some(paths) = document.get_mut("paths").and_then(Value::as_object_mut) else { return };
+    let operations = paths.values_mut().filter_map(Value::as_object_mut).flat_map(|path| path.values_mut());
+    let responses = operations.filter_map(|operation| operation.get_mut("responses")?.as_object_mut());
+    for (status, response) in responses.flat_map(|responses| responses.iter_mut()) {
+        if matches!(status.as_bytes().first(), Some(b'4' | b'5')) && response.get("$ref").is_none() {
+            response["content"] = json!({ "application/problem+json": { "schema": reference } });
+        }
+    }
+}

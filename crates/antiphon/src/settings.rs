@@ -1,0 +1,90 @@
+//! Every setting of the binary, and where their values come from.
+
+use std::path::Path;
+
+use antiphon_platform::config::{Config, ConfigError, Kind, Setting, Sources};
+
+/// The settings that wiring itself uses.
+pub const SETTINGS: &[Setting] = &[
+    setting("http.listen", Kind::Text, "127.0.0.1:8470", "address and port to listen on; port 0 picks a free one"),
+    setting(
+        "http.metrics",
+        Kind::Text,
+        "",
+        "address and port for /livez, /readyz and /metrics of roles that do not listen",
+    ),
+    setting("http.connections", Kind::Integer(1, 100_000), "1024", "connections open at once; the rest waits"),
+    setting(
+        "http.cors_origins",
+        Kind::Texts,
+        "",
+        "origins that browsers may call the API from, such as https://example.org",
+    ),
+    setting("auth.public_reads", Kind::Boolean, "false", "GETs need no key (dead letters and keys always do)"),
+    setting(
+        "limits.requests_per_second",
+        Kind::Number(0.001, 1e6),
+        "",
+        "requests a second of one key; not set: any number",
+    ),
+    setting(
+        "limits.recording_bytes",
+        Kind::Integer(1, 1 << 30),
+        "16777216",
+        "largest audio file of a sensor, in bytes",
+    ),
+    setting("limits.song_bytes", Kind::Integer(1, 1 << 40), "1073741824", "largest song, in bytes"),
+    setting("database.url", Kind::Text, "", "sqlite:PATH; not set: antiphon.db in the data folder"),
+    setting("queue.url", Kind::Text, "", "folder:PATH; not set: queue in the data folder"),
+    setting("blobs.url", Kind::Text, "", "folder:PATH; not set: blobs in the data folder"),
+    setting(
+        "analyze.workers",
+        Kind::Integer(1, 1_024),
+        "",
+        "recordings analysed at once by one process; not set: one for each core",
+    ),
+];
+
+const fn setting(key: &'static str, kind: Kind, default: &'static str, help: &'static str) -> Setting {
+    Setting { key, kind, default, secret: false, help }
+}
+
+/// The tables of everybody who can be configured.
+pub const TABLES: &[&[Setting]] = &[SETTINGS, antiphon_platform::telemetry::SETTINGS];
+
+/// A setting that was given as an option: the option, the setting, the value.
+pub type Flag = (&'static str, &'static str, String);
+
+/// Defaults, file, environment and `flags`, in this order.
+///
+/// # Errors
+/// Everything that is wrong, with its place.
+pub fn load(data: &Path, flags: Vec<Flag>) -> Result<Config, ConfigError> {
+    let mut sources = Sources::find(Path::new(""), data)?;
+    sources.flags = flags;
+    Config::load(TABLES, &sources)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_what_their_settings_allow() {
+        let config = Config::load(TABLES, &Sources::default()).unwrap();
+        config.check().unwrap();
+        assert_eq!(config.integer("limits.recording_bytes").unwrap(), Some(16 * 1024 * 1024));
+        assert_eq!(config.integer("limits.song_bytes").unwrap(), Some(1024 * 1024 * 1024));
+        assert!(!config.boolean("auth.public_reads").unwrap());
+    }
+
+    #[test]
+    fn no_setting_is_declared_twice_and_all_say_what_they_do() {
+        let mut keys: Vec<&str> = TABLES.iter().copied().flatten().map(|setting| setting.key).collect();
+        let count = keys.len();
+        keys.sort_unstable();
+        keys.dedup();
+        assert_eq!(keys.len(), count);
+        assert!(TABLES.iter().copied().flatten().all(|setting| !setting.help.is_empty() && setting.key.contains('.')));
+    }
+}

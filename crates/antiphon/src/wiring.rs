@@ -1,0 +1,355 @@
+//! Wiring: opens what the role table permits, and hands each capability the handles that its roles may have.
+
+mod connections;
+mod operator;
+mod routers;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use antiphon_analysis::recordings::media;
+use antiphon_analysis::store;
+use antiphon_analysis::topics;
+use antiphon_analysis::workers::{Worker, analyze, analyze_songs};
+use antiphon_identity::{Keys, LocalToken, Options};
+use antiphon_platform::blobs::Blobs;
+use antiphon_platform::clock::Clock;
+use antiphon_platform::config::Config;
+use antiphon_platform::cpu::{self, Pool, Priority};
+use antiphon_platform::db::Database;
+use antiphon_platform::disk;
+use antiphon_platform::http::health::Checks;
+use antiphon_platform::http::nearest;
+use antiphon_platform::jobs::{self, Job, JobError, Outcome};
+use antiphon_platform::outbox;
+use antiphon_platform::queue::Queue;
+use anyhow::{Context, Result, bail};
+use tokio_util::sync::CancellationToken;
+use utoipa_axum::router::OpenApiRouter;
+
+pub use connections::{Connections, Locations, locations, migrations, open_blobs, open_queue};
+
+use crate::data_folder::DataFolder;
+use crate::roles::Role;
+use crate::supervise::Task;
+
+/// Recordings that media cuts at once in one process: each may be as large as an upload.
+const CUT_AT_ONCE: usize = 2;
+
+/// Free space in bytes below which the folder is not ready for more.
+const RESERVE: u64 = 32 << 20;
+
+/// Everything that the started roles work with.
+pub struct Wiring {
+    roles: Vec<&'static Role>,
+    connections: Connections,
+    clock: Clock,
+    pool: Arc<Pool>,
+    workers: usize,
+    limits: Limits,
+    keys: Option<Keys>,
+    folder: PathBuf,
+    /// Opens everything to commands beside an `api`; removed when dropped.
+    _token: Option<LocalToken>,
+}
+
+struct Limits {
+    recording: usize,
+    song: u64,
+}
+
+impl Wiring {
+    /// Prepares what roles need beside their connections: keys, the operator's first key, threads.
+    ///
+    /// # Errors
+    /// When the database or the data folder cannot be used.
+    pub async fn new(
+        roles: &[&'static Role],
+        config: &Config,
+        folder: &DataFolder,
+        connections: Connections,
+        clock: Clock,
+    ) -> Result<Self> {
+        let is_api = roles.iter().any(|role| role.name == "api");
+        let token = if is_api { Some(LocalToken::create(&folder.run())?) } else { None };
+        if is_api {
+            operator::ensure_key(&connections.database("api")?, &clock, folder.path()).await?;
+        }
+        let options = Options {
+            public_reads: config.boolean("auth.public_reads")?,
+            local_token: token.as_ref(),
+            requests_per_second: config.number("limits.requests_per_second")?,
+        };
+        let listens = roles.iter().any(|role| role.listens);
+        let keys = if listens { Some(Keys::new(connections.reader("query")?, clock.clone(), &options)) } else { None };
+        let workers = config.integer("analyze.workers")?.and_then(|count| usize::try_from(count).ok());
+        let workers = workers.unwrap_or_else(cpu::cores);
+        let size = |key| -> Result<i64> { config.integer(key)?.with_context(|| format!("{key} is not set")) };
+        let limits = Limits {
+            recording: usize::try_from(size("limits.recording_bytes")?)?,
+            song: u64::try_from(size("limits.song_bytes")?)?,
+        };
+        Ok(Self {
+            roles: roles.to_vec(),
+            connections,
+            clock,
+            pool: Arc::new(Pool::new("analysis", workers, Priority::Background)),
+            workers,
+            limits,
+            keys,
+            folder: folder.path().to_owned(),
+            _token: token,
+        })
+    }
+
+    /// Checks of every connection that the started roles use, and of the data folder.
+    pub fn checks(&self) -> Checks {
+        let mut checks = Checks::default();
+        if let Some(reader) = self.connections.any_reader() {
+            checks.add("database", move || {
+                let reader = reader.clone();
+                async move { reader.read().await.map(|_| ()).map_err(|error| error.to_string()) }
+            });
+        }
+        if let Some(queue) = self.connections.any_queue() {
+            checks.add("queue", move || {
+                let queue = Arc::clone(&queue);
+                async move { queue.check().await.map_err(|error| error.to_string()) }
+            });
+        }
+        if let Some(blobs) = self.connections.any_blobs() {
+            checks.add("blobs", move || {
+                let blobs = Arc::clone(&blobs);
+                async move { blobs.check().await.map_err(|error| error.to_string()) }
+            });
+        }
+        let folder = self.folder.clone();
+        checks.add("data folder", move || {
+            let folder = folder.clone();
+            async move {
+                match disk::free_bytes(&folder) {
+                    Ok(free) if free < RESERVE => {
+                        Err(format!("only {free} bytes are free on its disk; free some space"))
+                    }
+                    Ok(_) => Ok(()),
+                    Err(error) => Err(error.to_string()),
+                }
+            }
+        });
+        checks
+    }
+
+    /// The loops of the started roles, by name.
+    ///
+    /// # Errors
+    /// When a role lacks a connection that the role table gives it.
+    pub fn tasks(&self, stop: &CancellationToken) -> Result<Vec<(&'static str, Task)>> {
+        let mut tasks: Vec<(&'static str, Task)> = Vec::new();
+        for role in &self.roles {
+            match role.name {
+                "analyze" => tasks.push(("analyze", self.analyze(stop)?)),
+                "analyze-songs" => tasks.push(("analyze-songs", self.analyze_songs(stop)?)),
+                "media" => tasks.push(("media", self.media(stop)?)),
+                "write" => tasks.extend(self.write(stop)?),
+                "relay" => tasks.push(("relay", self.relay(stop)?)),
+                "schedule" => tasks.push(("schedule", self.schedule(stop)?)),
+                // What listens is served by the router; a job runs alone.
+                _ => {}
+            }
+        }
+        Ok(tasks)
+    }
+
+    fn worker(&self, role: &'static str) -> Result<Worker> {
+        let queue = self.connections.queue(role)?;
+        // One more than threads, so that a thread that is done finds the next recording decoded from the queue.
+        Ok(Worker { queue, pool: Arc::clone(&self.pool), prefetch: self.workers + 1, clock: self.clock.clone() })
+    }
+
+    fn analyze(&self, stop: &CancellationToken) -> Result<Task> {
+        let (worker, stop) = (self.worker("analyze")?, stop.clone());
+        Ok(Box::new(move || {
+            let run = analyze::run(worker.clone(), stop.clone());
+            Box::pin(async move { run.await.map_err(|error| error.to_string()) })
+        }))
+    }
+
+    fn analyze_songs(&self, stop: &CancellationToken) -> Result<Task> {
+        let (worker, blobs) = (self.worker("analyze-songs")?, self.connections.blobs("analyze-songs")?);
+        let stop = stop.clone();
+        Ok(Box::new(move || {
+            let run = analyze_songs::run(worker.clone(), Arc::clone(&blobs), stop.clone());
+            Box::pin(async move { run.await.map_err(|error| error.to_string()) })
+        }))
+    }
+
+    fn media(&self, stop: &CancellationToken) -> Result<Task> {
+        let media = media::Media {
+            queue: self.connections.queue("media")?,
+            blobs: self.connections.blobs("media")?,
+            reader: self.connections.reader("media")?,
+            pool: Arc::clone(&self.pool),
+            prefetch: CUT_AT_ONCE,
+        };
+        let stop = stop.clone();
+        Ok(Box::new(move || {
+            let run = media::run(media.clone(), stop.clone());
+            Box::pin(async move { run.await.map_err(|error| error.to_string()) })
+        }))
+    }
+
+    fn write(&self, stop: &CancellationToken) -> Result<Vec<(&'static str, Task)>> {
+        let database = self.connections.database("write")?;
+        let queue = self.connections.queue("write")?;
+        let (clock, stop) = (self.clock.clone(), stop.clone());
+        let writer: Task = {
+            let (database, clock, stop) = (database.clone(), clock.clone(), stop.clone());
+            Box::new(move || {
+                let run = store::writer::run(database.clone(), Arc::clone(&queue), clock.clone(), stop.clone());
+                Box::pin(async move {
+                    run.await;
+                    Ok(())
+                })
+            })
+        };
+        let roll_up: Task = Box::new(move || {
+            let run = store::rollup::run(database.clone(), clock.clone(), stop.clone());
+            Box::pin(async move {
+                run.await;
+                Ok(())
+            })
+        });
+        Ok(vec![("write", writer), ("write: roll-ups", roll_up)])
+    }
+
+    fn relay(&self, stop: &CancellationToken) -> Result<Task> {
+        let (database, queue, stop) =
+            (self.connections.database("relay")?, self.connections.queue("relay")?, stop.clone());
+        Ok(Box::new(move || {
+            let (database, queue, stop) = (database.clone(), Arc::clone(&queue), stop.clone());
+            Box::pin(async move {
+                outbox::relay(database, &*queue, &topics::ALL, stop).await;
+                Ok(())
+            })
+        }))
+    }
+
+    fn schedule(&self, stop: &CancellationToken) -> Result<Task> {
+        let (database, jobs) = (self.connections.database("schedule")?, self.jobs("schedule")?);
+        let (clock, stop) = (self.clock.clone(), stop.clone());
+        Ok(Box::new(move || {
+            let (database, jobs) = (database.clone(), jobs.clone());
+            let (clock, stop) = (clock.clone(), stop.clone());
+            Box::pin(async move {
+                jobs::schedule(database, clock, jobs, owner(), stop).await;
+                Ok(())
+            })
+        }))
+    }
+
+    /// Every job of every capability, with the handles of `role`.
+    fn jobs(&self, role: &'static str) -> Result<Vec<Job>> {
+        let (database, blobs) = (self.connections.database(role)?, self.connections.blobs(role)?);
+        Ok(all_jobs(&database, &blobs, &self.clock))
+    }
+
+    /// Runs one job, once.
+    ///
+    /// # Errors
+    /// When there is no such job, or its lease cannot be used.
+    pub async fn run_job(&self, name: &str, stop: CancellationToken) -> Result<ExitCode> {
+        let jobs = self.jobs("job")?;
+        let Some(job) = jobs.iter().find(|job| job.name == name) else {
+            let names: Vec<&str> = jobs.iter().map(|job| job.name).collect();
+            let near = nearest(name, names.iter().copied()).map(|near| format!(", did you mean {near}?"));
+            bail!("there is no job {name:?}{} there are {}", near.unwrap_or(String::from(";")), names.join(", "));
+        };
+        println!("antiphon job {name} is ready");
+        let (database, owner) = (self.connections.database("job")?, owner());
+        let outcome = tokio::select! {
+            outcome = jobs::run_once(&database, &self.clock, job, &owner) => outcome?,
+            () = stop.cancelled() => bail!("stopped before the job {name} was done; it is safe to run it again"),
+        };
+        match outcome {
+            Outcome::Done => Ok(ExitCode::SUCCESS),
+            Outcome::Held(holder) => {
+                tracing::info!(job = name, holder, "not run: it is running already");
+                Ok(ExitCode::SUCCESS)
+            }
+            Outcome::Failed(error) => {
+                tracing::error!(job = name, %error, "the job failed");
+                Ok(ExitCode::FAILURE)
+            }
+        }
+    }
+
+    /// The routes of the started roles.
+    ///
+    /// # Errors
+    /// When a role lacks a connection that the role table gives it.
+    pub async fn router(&self) -> Result<OpenApiRouter> {
+        let is_api = self.roles.iter().any(|role| role.name == "api");
+        if is_api { routers::api(self) } else { routers::query(self) }
+    }
+
+    /// Keeps the gauges of the queue's depths up to date, for as long as it is polled.
+    pub fn watch_depths(&self) -> impl Future<Output = ()> + Send + 'static {
+        let queue = self.connections.any_queue();
+        async move {
+            let Some(queue) = queue else { return std::future::pending().await };
+            let mut ticks = tokio::time::interval(std::time::Duration::from_secs(5));
+            loop {
+                ticks.tick().await;
+                show_depths(&*queue).await;
+            }
+        }
+    }
+
+    fn keys(&self) -> Result<&Keys> {
+        self.keys.as_ref().context("a role that listens has no keys to check")
+    }
+}
+
+async fn show_depths(queue: &dyn Queue) {
+    let depths = match queue.depths().await {
+        Ok(depths) => depths,
+        Err(error) => {
+            tracing::debug!(%error, "the depth of the queue is not known now");
+            return;
+        }
+    };
+    for depth in depths {
+        let group = depth.group;
+        metrics::gauge!("antiphon_queue_waiting", "group" => group.clone()).set(depth.waiting as f64);
+        metrics::gauge!("antiphon_queue_in_flight", "group" => group.clone()).set(depth.in_flight as f64);
+        metrics::gauge!("antiphon_queue_dead", "group" => group.clone()).set(depth.dead as f64);
+        metrics::gauge!("antiphon_queue_oldest_seconds", "group" => group).set(depth.oldest as f64 / 1e6);
+    }
+}
+
+/// How this process calls itself in leases.
+fn owner() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{} {}", host.trim(), std::process::id())
+}
+
+/// The jobs of all capabilities.
+pub fn all_jobs(database: &Database, blobs: &Arc<dyn Blobs>, clock: &Clock) -> Vec<Job> {
+    let (database, blobs, clock) = (database.clone(), Arc::clone(blobs), clock.clone());
+    let sweep = Job::new(
+        "sweep-songs",
+        "removes files of songs that crashes left behind",
+        std::time::Duration::from_secs(3_600),
+        move || {
+            let (database, blobs, clock) = (database.clone(), Arc::clone(&blobs), clock.clone());
+            async move {
+                antiphon_catalog::sweep(&database, &*blobs, &clock)
+                    .await
+                    .map(|_| ())
+                    .map_err(|error| JobError::Retry(error.to_string()))
+            }
+        },
+    );
+    vec![sweep]
+}

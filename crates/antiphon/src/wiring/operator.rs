@@ -1,0 +1,82 @@
+//! The operator's first key: made on first start, shown once.
+
+use std::fs;
+use std::io::{IsTerminal, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use antiphon_identity::{Role, create_key, has_operator};
+use antiphon_platform::clock::Clock;
+use antiphon_platform::db::Database;
+use anyhow::{Context, Result};
+
+/// Where the key is kept when nobody looks at a terminal.
+const FILE: &str = "operator.key";
+
+/// Makes an operator's key unless there is one. It is shown on a terminal's standard error, else written to
+/// `DATA/operator.key`; it never goes through the log.
+///
+/// # Errors
+/// When the database or the file cannot be written.
+pub async fn ensure_key(database: &Database, clock: &Clock, data: &Path) -> Result<()> {
+    if has_operator(&mut database.read().await?).await? {
+        return Ok(());
+    }
+    let mut tx = database.write().await.context("cannot make the operator's key")?;
+    // Looked at again, for another process may have made one since; this transaction is the only one now.
+    if has_operator(&mut tx).await? {
+        return Ok(());
+    }
+    let made = create_key(&mut tx, clock, &Role::Operator).await.context("cannot make the operator's key")?;
+    if std::io::stderr().is_terminal() {
+        tx.commit().await?;
+        eprintln!("operator key: {}", made.key);
+        return Ok(());
+    }
+    // Written first: a key that is in the file and not in the database is replaced by the next start; one that
+    // is in the database and nowhere else would be lost.
+    let path = data.join(FILE);
+    write_private(&path, &made.key).with_context(|| format!("cannot write {}", path.display()))?;
+    if let Err(error) = tx.commit().await {
+        let _ = fs::remove_file(&path);
+        return Err(error).context("cannot make the operator's key");
+    }
+    tracing::info!(file = %path.display(), "made an operator's key");
+    Ok(())
+}
+
+fn write_private(path: &Path, key: &str) -> std::io::Result<()> {
+    let written = path.with_extension("key.new");
+    let _ = fs::remove_file(&written);
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&written)?;
+    file.write_all(key.as_bytes())?;
+    file.write_all(b"\n")?;
+    file.sync_all()?;
+    fs::rename(&written, path)?;
+    fs::File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_first_start_makes_a_key_and_the_second_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("db").display());
+        let database = Database::open(&url, antiphon_identity::MIGRATIONS).await.unwrap();
+        let clock = Clock::manual(1);
+        ensure_key(&database, &clock, folder.path()).await.unwrap();
+        let path = folder.path().join(FILE);
+        if std::io::stderr().is_terminal() {
+            assert!(!path.exists());
+            return;
+        }
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        fs::remove_file(&path).unwrap();
+        ensure_key(&database, &clock, folder.path()).await.unwrap();
+        assert!(!path.exists());
+    }
+}

@@ -1,0 +1,63 @@
+//! Which capability's routes a role serves, and with which handles.
+
+use std::sync::Arc;
+
+use antiphon_analysis::recordings::routes::{self as recordings, AcceptApi, AudioApi};
+use antiphon_analysis::recordings::{Acceptor, Rows, Uploads};
+use antiphon_analysis::sensors::{self, Directory};
+use antiphon_identity::authenticate;
+use anyhow::Result;
+use axum::middleware::from_fn_with_state;
+use axum::routing::any;
+use http::StatusCode;
+use utoipa_axum::router::OpenApiRouter;
+
+use super::Wiring;
+
+/// Every route of every capability.
+pub fn api(wiring: &Wiring) -> Result<OpenApiRouter> {
+    let connections = &wiring.connections;
+    let (database, reader) = (connections.database("api")?, connections.reader("api")?);
+    let (queue, blobs) = (connections.queue("api")?, connections.blobs("api")?);
+    let (keys, clock) = (wiring.keys()?.clone(), wiring.clock.clone());
+    let directory = Directory::new(reader.clone(), clock.clone());
+    let rows = Some(Rows::start(database.clone()));
+    let accept = AcceptApi {
+        acceptor: Acceptor { queue, blobs: Arc::clone(&blobs), rows, clock: clock.clone() },
+        directory: directory.clone(),
+        reader: reader.clone(),
+        uploads: Uploads::new(wiring.limits.recording),
+    };
+    let manage =
+        sensors::routes::ManageApi { database: database.clone(), directory, keys: keys.clone(), clock: clock.clone() };
+    let router = reads(wiring)?
+        .merge(recordings::accept_routes(accept))
+        .merge(recordings::audio_routes(AudioApi { reader, blobs: Arc::clone(&blobs) }))
+        .merge(sensors::routes::manage_routes(manage))
+        .merge(antiphon_identity::routes(antiphon_identity::Api {
+            db: database.clone(),
+            keys: keys.clone(),
+            clock: clock.clone(),
+        }));
+    behind_keys(router, wiring)
+}
+
+/// The GETs that need the database only, for reading.
+pub fn query(wiring: &Wiring) -> Result<OpenApiRouter> {
+    behind_keys(reads(wiring)?, wiring)
+}
+
+fn reads(wiring: &Wiring) -> Result<OpenApiRouter> {
+    let reader = wiring.connections.reader("query")?;
+    let clock = wiring.clock.clone();
+    Ok(OpenApiRouter::default()
+        .merge(sensors::routes::read_routes(sensors::routes::ReadApi { reader: reader.clone(), clock }))
+        .merge(recordings::read_routes(recordings::ReadApi { reader: reader.clone() }))
+        .merge(antiphon_catalog::read_routes(reader)))
+}
+
+/// What is no route gets 401 before 404, as routes do.
+fn behind_keys(router: OpenApiRouter, wiring: &Wiring) -> Result<OpenApiRouter> {
+    let router = router.route("/api/v1/{*unknown}", any(|| async { StatusCode::NOT_FOUND }));
+    Ok(router.route_layer(from_fn_with_state(wiring.keys()?.clone(), authenticate)))
+}
