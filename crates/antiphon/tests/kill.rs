@@ -18,29 +18,36 @@ use support::{Antiphon, Client, MAY, Numbers, PATIENCE, rfc3339, start, wav};
 const SENSORS: [&str; 3] = ["roof", "river-2", "yard"];
 const RATE: u32 = 16_000;
 
-/// Every named step, and the role that passes it.
-const STEPS: [(&str, &str); 9] = [
-    ("api", "accept.after-confirm-before-row"),
-    ("analyze", "analyze.before-publish"),
-    ("analyze", "analyze.after-effect-before-ack"),
-    ("media", "media.between-pieces"),
-    ("media", "media.after-effect-before-ack"),
-    ("write", "write.before-commit"),
-    ("write", "write.after-effect-before-ack"),
-    ("write", "rollup.inside"),
-    ("relay", "relay.after-publish-before-delete"),
+/// Every named step, the role that passes it, and whether it takes a song so long that its result has parts.
+const STEPS: [(&str, &str, bool); 14] = [
+    ("api", "queue.before-confirm", false),
+    ("api", "accept.after-confirm-before-row", false),
+    ("api", "accept.after-blob-before-publish", false),
+    ("analyze", "queue.before-confirm", false),
+    ("analyze", "analyze.after-effect-before-ack", false),
+    ("media", "media.between-pieces", false),
+    ("media", "media.after-pieces-before-delete", false),
+    ("media", "media.after-effect-before-ack", false),
+    ("analyze-songs", "analyze.between-parts", true),
+    ("analyze-songs", "analyze-songs.after-effect-before-ack", false),
+    ("write", "write.between-parts", true),
+    ("write", "write.after-effect-before-ack", false),
+    ("write", "rollup.inside", false),
+    ("relay", "relay.after-publish", false),
 ];
 
-/// One recording to send.
+/// One recording or song to send.
 #[derive(Clone)]
 struct Sent {
-    sensor: &'static str,
+    /// The sensor; none for a song.
+    sensor: Option<&'static str>,
     start: i64,
     lead_in: f64,
     body: Arc<Vec<u8>>,
 }
 
-/// Random recordings over some minutes: unaligned, overlapping, late, with and without lead-in, some long, some bad.
+/// Random recordings over some minutes: unaligned, overlapping, late, with and without lead-in, some long, some bad;
+/// and a song now and then.
 fn recordings(seed: u64, count: usize) -> Vec<Sent> {
     let mut numbers = Numbers(seed);
     (0..count)
@@ -50,8 +57,9 @@ fn recordings(seed: u64, count: usize) -> Vec<Sent> {
             let samples = if long { 700_000 } else { 4_000 + numbers.below(u64::from(RATE) * 3) as usize };
             let lead_in = if numbers.below(3) == 0 { 0.1 } else { 0.0 };
             let body = if bad { b"this is no audio at all".to_vec() } else { wav(numbers.next(), RATE, samples) };
+            let sensor = SENSORS[numbers.below(SENSORS.len() as u64) as usize];
             Sent {
-                sensor: SENSORS[numbers.below(SENSORS.len() as u64) as usize],
+                sensor: (number % 15 != 3).then_some(sensor),
                 start: MAY + numbers.below(1_200_000_000) as i64,
                 lead_in,
                 body: Arc::new(body),
@@ -114,10 +122,13 @@ impl System {
 
 /// Sends one recording until it is accepted or refused; the id when accepted.
 fn send(client: &Client, url: &str, sent: &Sent) -> Result<String, u16> {
-    let mut target = format!("{url}/api/v1/sensors/{}/recordings?start={}", sent.sensor, rfc3339(sent.start));
-    if sent.lead_in > 0.0 {
-        target.push_str(&format!("&lead_in={}", sent.lead_in));
-    }
+    let target = match sent.sensor {
+        None => format!("{url}/api/v1/songs"),
+        Some(sensor) if sent.lead_in > 0.0 => {
+            format!("{url}/api/v1/sensors/{sensor}/recordings?start={}&lead_in={}", rfc3339(sent.start), sent.lead_in)
+        }
+        Some(sensor) => format!("{url}/api/v1/sensors/{sensor}/recordings?start={}", rfc3339(sent.start)),
+    };
     let deadline = std::time::Instant::now() + PATIENCE * 2;
     loop {
         match client.send("POST", &target, &[("content-type", "audio/wav")], &sent.body) {
@@ -129,11 +140,13 @@ fn send(client: &Client, url: &str, sent: &Sent) -> Result<String, u16> {
     }
 }
 
-/// Waits until a recording is stored.
+/// Waits until a recording or song is stored.
 fn wait_stored(client: &Client, url: &str, id: &str) {
+    let kind = if id.starts_with('s') { "songs" } else { "recordings" };
+    let wait = if id.starts_with('s') { "" } else { "?wait=20" };
     let deadline = std::time::Instant::now() + PATIENCE * 2;
     loop {
-        if let Ok(answer) = client.get(&format!("{url}/api/v1/recordings/{id}?wait=20"))
+        if let Ok(answer) = client.get(&format!("{url}/api/v1/{kind}/{id}{wait}"))
             && answer.status == 200
         {
             let status = answer.json();
@@ -149,21 +162,30 @@ fn wait_stored(client: &Client, url: &str, id: &str) {
 }
 
 /// All answers that depend on the set.
-fn answers(client: &Client, url: &str) -> BTreeMap<String, String> {
+fn answers<'a>(client: &Client, url: &str, ids: impl Iterator<Item = &'a String>) -> BTreeMap<String, String> {
     let (from, to) = (rfc3339(MAY - 60_000_000), rfc3339(MAY + 1_500_000_000));
     let mut all = BTreeMap::new();
+    let mut paths = Vec::new();
     for sensor in SENSORS {
-        let base = format!("{url}/api/v1/sensors/{sensor}");
-        let mut paths = vec![format!("gaps?from={from}&to={to}"), format!("annotations?from={from}&to={to}")];
+        paths.push(format!("sensors/{sensor}/gaps?from={from}&to={to}"));
+        paths.push(format!("sensors/{sensor}/annotations?from={from}&to={to}"));
+        let features = format!("sensors/{sensor}/features?from={from}&to={to}");
         for resolution in ["1s", "10s", "1m", "10m", "1h", "1d"] {
-            paths.push(format!("features?from={from}&to={to}&resolution={resolution}&features=level,loudness&stat=leq,min,max,l10,l50,l90"));
+            paths.push(format!(
+                "{features}&resolution={resolution}&features=level,loudness&stat=leq,min,max,l10,l50,l90"
+            ));
         }
-        paths.push(format!("features?from={from}&to={to}&resolution=1h&tz=Asia/Kathmandu"));
-        for path in paths {
-            let answer = client.get(&format!("{base}/{path}")).unwrap();
-            assert_eq!(answer.status, 200, "{path}: {}", String::from_utf8_lossy(&answer.body));
-            all.insert(format!("{sensor}/{path}"), String::from_utf8(answer.body).unwrap());
-        }
+        paths.push(format!("{features}&resolution=1h&tz=Asia/Kathmandu"));
+    }
+    for id in ids.filter(|id| id.starts_with('s')) {
+        paths.push(format!("songs/{id}/summary"));
+        paths.push(format!("songs/{id}/annotations"));
+        paths.push(format!("songs/{id}/features?resolution=1s&features=level,mel&stat=leq,mean,max"));
+    }
+    for path in paths {
+        let answer = client.get(&format!("{url}/api/v1/{path}")).unwrap();
+        assert_eq!(answer.status, 200, "{path}: {}", String::from_utf8_lossy(&answer.body));
+        all.insert(path, String::from_utf8(answer.body).unwrap());
     }
     all
 }
@@ -266,15 +288,19 @@ fn run(separate: bool, seed: u64) {
     // Each named step, while there is work for it.
     let rounds = u64::from(kills / 20).clamp(1, 10);
     let mut steps = 0;
-    for (index, (role, step)) in STEPS.iter().enumerate() {
-        if *step == "relay.after-publish-before-delete" {
-            continue; // Needs a replay; dead_letters.rs has it.
-        }
+    for (index, (role, step, parts)) in STEPS.iter().enumerate() {
         for round in 0..rounds {
-            let sent = batch(10_000 + index as u64 * 100 + round, 60);
+            let number = 10_000 + index as u64 * 100 + round;
+            let mut sent = batch(number, 60);
+            if *parts {
+                // 500 s make more than 1 MiB of results.
+                let body = Arc::new(wav(number, 8_000, 4_000_000));
+                sent.insert(5, Sent { sensor: None, start: 0, lead_in: 0.0, body });
+            }
             std::thread::scope(|scope| {
                 let loader = scope.spawn(|| load(&client, &url, &sent, &accepted, &stored));
-                system.kill_at(if separate { role } else { "up" }, step, 1 + round % 3);
+                let count = if *parts { 1 } else { 1 + round % 3 };
+                system.kill_at(if separate { role } else { "up" }, step, count);
                 steps += 1;
                 refused += loader.join().unwrap();
             });
@@ -284,7 +310,7 @@ fn run(separate: bool, seed: u64) {
     for id in stored.keys() {
         wait_stored(&client, &url, id);
     }
-    let disturbed = answers(&client, &url);
+    let disturbed = answers(&client, &url, stored.keys());
     drop(system);
 
     // The same set, undisturbed, in another order, in one process.
@@ -301,7 +327,7 @@ fn run(separate: bool, seed: u64) {
     for id in stored.keys() {
         wait_stored(&client, &url, id);
     }
-    let calm = answers(&client, &url);
+    let calm = answers(&client, &url, stored.keys());
     assert_eq!(disturbed.len(), calm.len());
     for (path, answer) in &disturbed {
         assert_eq!(answer, &calm[path], "{path}");

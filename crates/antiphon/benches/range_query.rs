@@ -1,0 +1,239 @@
+//! Range queries over a year's worth of sensors: 24 h at `1m` with `stat=l90`, random sensor and day, each asked of a
+//! `query` process that has just started, while 5 % late data arrives.
+//!
+//! `cargo xtask bench range_query`. `--seconds N` stored seconds of the default set on 20 sensors (10,000,000),
+//! measured at a tenth, a half and the whole; `--asked N` queries at each (100). The seconds go through the queue and the
+//! real writer as results of 60 s recordings, computed once from real sound and repeated. Prints p50 and p99 in
+//! ms from the request to the whole answer, and what a sensor-day takes on disk.
+
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use antiphon_analysis::messages::{Block, Result as Found, SourceKind};
+use antiphon_analysis::topics::{ALL, RESULTS, WRITE};
+use antiphon_features::algorithm::Stream;
+use antiphon_features::session::{Item, Session};
+use antiphon_platform::clock::Clock;
+use antiphon_platform::db::{Database, Reader, Statement};
+use antiphon_platform::queue::files::FileQueue;
+use antiphon_platform::queue::{Access, Message, Queue};
+use prost::Message as _;
+use support::{Client, MAY, Numbers, rfc3339, start, wav};
+use tokio_util::sync::CancellationToken;
+
+const SENSORS: i64 = 20;
+const MINUTE: i64 = 60_000_000;
+const STALE: Statement = Statement { name: "stale", text: "SELECT count(*) FROM stale" };
+const STORED: Statement = Statement { name: "stored", text: "SELECT count(*) FROM recordings" };
+
+fn argument(name: &str, default: i64) -> i64 {
+    let mut arguments = std::env::args().skip_while(|argument| argument != name);
+    arguments.nth(1).and_then(|value| value.parse().ok()).unwrap_or(default)
+}
+
+/// Blocks of some different minutes of sound, default set without preview (which is kept for a day only).
+fn templates() -> Vec<Vec<Block>> {
+    let items: Vec<Item> = ["level", "loudness", "silence"]
+        .iter()
+        .map(|name| Item { algorithm: (*name).to_owned(), ..Item::default() })
+        .collect();
+    (0..16)
+        .map(|seed| {
+            let rate = 16_000;
+            let audio = wav(seed, rate, rate as usize * 60);
+            let samples: Vec<f32> = audio[44..]
+                .chunks_exact(2)
+                .map(|pair| f32::from(i16::from_le_bytes([pair[0], pair[1]])) / 32_768.0)
+                .collect();
+            let first = MAY / 1_000_000 * i64::from(rate);
+            let stream = Stream {
+                rate,
+                channels: 1,
+                first_sample: first,
+                first_body_sample: first,
+                song: false,
+                calibration_db: None,
+            };
+            let mut session = Session::new(&items, &stream).expect("session");
+            session.push(&[&samples]);
+            session
+                .finish()
+                .blocks
+                .into_iter()
+                .map(|block| Block {
+                    algorithm: block.algorithm.to_owned(),
+                    version: block.version,
+                    layer: block.layer.to_owned(),
+                    minute: block.minute,
+                    data: block.data.into(),
+                })
+                .collect()
+        })
+        .collect()
+}
+
+/// The result of minute `number` of a sensor; `late` ones overlap half of it and come second.
+fn result(templates: &[Vec<Block>], sensor: i64, number: i64, late: bool) -> Message {
+    let minute = MAY / MINUTE + number;
+    let template = &templates[((number * 7 + sensor * 3 + i64::from(late)) % templates.len() as i64) as usize];
+    let mut id = vec![u8::from(late), sensor as u8];
+    id.extend_from_slice(&number.to_be_bytes());
+    id.resize(20, 0);
+    let found = Found {
+        kind: SourceKind::Sensor.into(),
+        sensor: format!("s{sensor}"),
+        id: id.clone().into(),
+        recording_start: minute * MINUTE,
+        accepted_at: minute * MINUTE + MINUTE,
+        last_piece: true,
+        group: "analyze".to_owned(),
+        groups: vec!["analyze".to_owned()],
+        plan_version: 1,
+        parts: 1,
+        from: minute * MINUTE,
+        to: (minute + 1) * MINUTE,
+        sample_rate: 16_000,
+        channels: 1,
+        blocks: template.iter().map(|block| Block { minute, ..block.clone() }).collect(),
+        ..Found::default()
+    };
+    Message {
+        id: data_encoding::HEXLOWER.encode(&id),
+        kind: "antiphon.result.v1".to_owned(),
+        source: format!("sensors/s{sensor}"),
+        time: MAY,
+        trace: String::new(),
+        body: found.encode_to_vec().into(),
+    }
+}
+
+async fn count(reader: &Reader, statement: &Statement) -> i64 {
+    let mut snapshot = reader.read().await.expect("snapshot");
+    snapshot.row(statement, &[]).await.expect("count").expect("a row").get(0).expect("a number")
+}
+
+/// Publishes the minutes `from..to` of every sensor and waits until they are stored and rolled up.
+async fn fill(queue: &Arc<dyn Queue>, reader: &Reader, templates: &[Vec<Block>], from: i64, to: i64) {
+    let before = count(reader, &STORED).await;
+    for number in from..to {
+        let batch = (0..SENSORS).map(|sensor| result(templates, sensor, number, false)).collect();
+        queue.publish(RESULTS, batch).await.expect("publish");
+        // The writer is slower than the queue; what waits stays small.
+        while (number - from) * SENSORS - (count(reader, &STORED).await - before) > 2_000 {
+            reader.changed().await;
+        }
+    }
+    while count(reader, &STORED).await - before < (to - from) * SENSORS || count(reader, &STALE).await > 0 {
+        tokio::time::timeout(Duration::from_millis(500), reader.changed()).await.ok();
+    }
+}
+
+/// Asks one random sensor and day of a process that has just started; ms to the whole answer.
+fn ask(data: &Path, numbers: &mut Numbers, minutes: i64) -> f64 {
+    let query = start(data, &["run", "query", "--listen", "127.0.0.1:0"], &[]);
+    let client = Client::operator(data);
+    let sensor = numbers.below(SENSORS as u64);
+    let days = (minutes / 1_440).max(1);
+    let from = MAY + numbers.below(days as u64) as i64 * 1_440 * MINUTE;
+    let target = format!(
+        "{}/api/v1/sensors/s{sensor}/features?from={}&to={}&resolution=1m&features=level.a&stat=l90",
+        query.url(),
+        rfc3339(from),
+        rfc3339(from + 1_440 * MINUTE)
+    );
+    let begun = Instant::now();
+    let answer = client.get(&target).expect("query");
+    let elapsed = begun.elapsed().as_secs_f64() * 1e3;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let rows = answer.json()["rows"].as_array().expect("rows").len() as i64;
+    assert!(rows >= minutes.min(1_440), "{rows} rows");
+    elapsed
+}
+
+fn main() {
+    let seconds = argument("--seconds", 10_000_000);
+    let asked = argument("--asked", 100);
+    let folder = tempfile::tempdir_in(".").expect("folder");
+    let data = folder.path().join("data");
+    // The folder, the schema and the sensors are made by the real thing.
+    let server = start(&data, &["up", "--listen", "127.0.0.1:0"], &[]);
+    let operator = Client::operator(&data);
+    for sensor in 0..SENSORS {
+        let body = serde_json::json!({ "id": format!("s{sensor}") });
+        assert_eq!(operator.post_json(&format!("{}/api/v1/sensors", server.url()), &body).status, 201);
+    }
+    assert!(server.stop().success());
+
+    let runtime = tokio::runtime::Runtime::new().expect("runtime");
+    let templates = templates();
+    let url = format!("sqlite:{}", data.join("antiphon.db").display());
+    let stop = CancellationToken::new();
+    let access = Access { publish: vec![RESULTS], consume: vec![WRITE], dead: vec![] };
+    let (database, queue) = runtime.block_on(async {
+        let database = Database::open(&url, &[]).await.expect("database");
+        let queue: Arc<dyn Queue> =
+            Arc::new(FileQueue::open(&data.join("queue"), access, Clock::system()).await.expect("queue"));
+        queue.declare(&ALL).await.expect("declare");
+        (database, queue)
+    });
+    let reader = database.reader();
+    let writer = runtime.spawn(antiphon_analysis::store::writer::run(
+        database.clone(),
+        queue.clone(),
+        Clock::system(),
+        stop.clone(),
+    ));
+    let rollup = runtime.spawn(antiphon_analysis::store::rollup::run(database, Clock::system(), stop.clone()));
+
+    println!("| stored seconds | late data | asked | p50 ms | p99 ms | database MB per sensor-day | filled in s |");
+    println!("|---|---|---|---|---|---|---|");
+    let mut numbers = Numbers(9);
+    let mut filled = 0;
+    for share in [10, 2, 1] {
+        let minutes = seconds / share / 60 / SENSORS;
+        let begun = Instant::now();
+        runtime.block_on(fill(&queue, &reader, &templates, filled, minutes));
+        let took = begun.elapsed().as_secs_f64();
+        filled = minutes;
+        for late in [false, true] {
+            let arriving = CancellationToken::new();
+            let task = runtime.spawn({
+                let (arriving, queue, templates) = (arriving.clone(), queue.clone(), templates.clone());
+                async move {
+                    let mut numbers = Numbers(minutes as u64);
+                    let mut sent = 0;
+                    // 5 % of what 20 live sensors send, over random minutes of the past.
+                    while late && !arriving.is_cancelled() {
+                        let number = numbers.below(minutes as u64) as i64;
+                        let message = result(&templates, numbers.below(SENSORS as u64) as i64, number, true);
+                        queue.publish(RESULTS, vec![message]).await.expect("publish");
+                        sent += 1;
+                        tokio::time::sleep(Duration::from_secs(1)).await;
+                    }
+                    sent
+                }
+            });
+            let mut times: Vec<f64> = (0..asked).map(|_| ask(&data, &mut numbers, minutes)).collect();
+            arriving.cancel();
+            let sent: usize = runtime.block_on(task).expect("late data");
+            times.sort_by(f64::total_cmp);
+            let size = std::fs::metadata(data.join("antiphon.db")).map_or(0, |file| file.len()) as f64 / 1e6;
+            println!(
+                "| {} | {sent} minutes | {asked} | {:.1} | {:.1} | {:.1} | {took:.0} |",
+                minutes * 60 * SENSORS,
+                times[times.len() / 2],
+                times[(times.len() * 99 / 100).min(times.len() - 1)],
+                size / (minutes as f64 * SENSORS as f64 / 1_440.0),
+            );
+        }
+    }
+    stop.cancel();
+    runtime.block_on(async {
+        let _ = writer.await;
+        let _ = rollup.await;
+    });
+}
