@@ -299,7 +299,9 @@ fn run(separate: bool, seed: u64) {
             }
             std::thread::scope(|scope| {
                 let loader = scope.spawn(|| load(&client, &url, &sent, &accepted, &stored));
-                let count = if *parts { 1 } else { 1 + round % 3 };
+                // Long songs and long recordings are few in a batch.
+                let few = *parts || *role == "media" || step.contains("blob");
+                let count = if few { 1 } else { 1 + round % 3 };
                 system.kill_at(if separate { role } else { "up" }, step, count);
                 steps += 1;
                 refused += loader.join().unwrap();
