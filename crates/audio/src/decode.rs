@@ -235,3 +235,68 @@ pub(crate) fn check(rate: u32, channels: u16) -> Result<(), AudioError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_decoder_can_go_to_another_thread() {
+        fn is_send<T: Send>() {}
+        is_send::<Decoder>();
+    }
+
+    /// A source that gives one byte at a time and is interrupted now and then.
+    struct Drip(Cursor<Vec<u8>>, u8);
+
+    impl Read for Drip {
+        fn read(&mut self, target: &mut [u8]) -> std::io::Result<usize> {
+            self.1 = self.1.wrapping_add(1);
+            if self.1.is_multiple_of(3) {
+                return Err(std::io::ErrorKind::Interrupted.into());
+            }
+            let count = target.len().min(1);
+            self.0.read(&mut target[..count])
+        }
+    }
+
+    #[test]
+    fn samples_do_not_depend_on_how_the_source_is_read() {
+        let samples: Vec<i32> = (0..20_000).map(|n| (n * 7_919) % 30_000 - 15_000).collect();
+        let format = crate::encode::PcmFormat { rate: 8_000, channels: 2, bits: 16, float: false };
+        for encode in [crate::encode::wav, crate::encode::flac] {
+            let bytes = encode(&format, crate::encode::Samples::Integers(&samples)).unwrap();
+            let mut decoder = Decoder::open(Drip(Cursor::new(bytes), 0), Limits::default()).unwrap();
+            let mut decoded = Vec::new();
+            while let Some(block) = decoder.next_integers().unwrap() {
+                decoded
+                    .extend((0..block.frames()).flat_map(|n| block.channels().iter().map(move |channel| channel[n])));
+            }
+            assert_eq!(decoded, samples);
+        }
+    }
+
+    #[test]
+    fn a_source_that_fails_is_told_from_bad_audio() {
+        struct Failing;
+        impl Read for Failing {
+            fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+                Err(std::io::ErrorKind::ConnectionReset.into())
+            }
+        }
+        let format = crate::encode::PcmFormat { rate: 8_000, channels: 1, bits: 16, float: false };
+        for encode in [crate::encode::wav, crate::encode::flac] {
+            let bytes = encode(&format, crate::encode::Samples::Integers(&[1; 90_000])).unwrap();
+            let half = bytes[..bytes.len() / 2].to_vec();
+            let opened = Decoder::open(Cursor::new(half).chain(Failing), Limits::default());
+            let error = opened.and_then(|mut decoder| {
+                loop {
+                    if decoder.next_block()?.is_none() {
+                        return Ok(());
+                    }
+                }
+            });
+            assert!(matches!(error, Err(AudioError::Io(_))), "{error:?}");
+        }
+    }
+}

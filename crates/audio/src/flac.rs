@@ -227,8 +227,11 @@ impl FrameBytes {
         self.buffer.resize(old + Self::CHUNK, 0);
         let read = self.source.read(&mut self.buffer[old..]);
         self.buffer.truncate(old + read.as_ref().copied().unwrap_or(0));
-        if read? > 0 {
-            return Ok(());
+        match read {
+            Ok(0) => {}
+            Ok(_) => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
+            Err(error) => return Err(error),
         }
         self.ended = true;
         let tail = self.buffer.len().saturating_sub(TAIL_TAG_BYTES);

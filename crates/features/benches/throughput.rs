@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use antiphon_audio::decode::{Decoder, Limits};
 use antiphon_audio::downmix::mono;
-use antiphon_audio::encode::{PcmFormat, Samples, flac};
+use antiphon_audio::encode::{PcmFormat, Samples, flac, wav};
 use antiphon_audio::stft::{Grid, Stft, StftSpec};
 use antiphon_features::algorithm::Stream;
 use antiphon_features::descriptor::Descriptor;
@@ -22,7 +22,7 @@ const SECONDS: usize = 120;
 const FIRST: i64 = 1_777_593_600 * RATE as i64;
 
 /// Chords whose loudness wanders, over noise: compresses as music does, to about two thirds.
-fn sound() -> bytes::Bytes {
+fn sound() -> Vec<i32> {
     let mut state = 1_u64;
     let mut samples = Vec::with_capacity(2 * SECONDS * RATE as usize);
     for n in 0..SECONDS * RATE as usize {
@@ -35,8 +35,7 @@ fn sound() -> bytes::Bytes {
             samples.push(((chord * side + 0.02 * noise) * 32_000.0) as i32);
         }
     }
-    let format = PcmFormat { rate: RATE, channels: 2, bits: 16, float: false };
-    flac(&format, Samples::Integers(&samples)).unwrap().into()
+    samples
 }
 
 fn decode(file: &bytes::Bytes, mut each: impl FnMut(&[&[f32]])) {
@@ -93,15 +92,22 @@ fn main() {
     let defaults: Vec<Item> = registry().iter().map(|found| item(found, Vec::new())).collect();
     let all: Vec<Item> = registry().iter().map(|found| item(found, all_outputs(found))).collect();
 
-    let file = sound();
+    let format = PcmFormat { rate: RATE, channels: 2, bits: 16, float: false };
+    let samples = sound();
+    let (mut file, mut uncompressed) = (bytes::Bytes::new(), bytes::Bytes::new());
+    let encoding = best(|| file = flac(&format, Samples::Integers(&samples)).unwrap().into());
+    let writing = best(|| uncompressed = wav(&format, Samples::Integers(&samples)).unwrap().into());
     let least = best(|| baseline(&file));
     let print = |name: &str, time: Duration| {
         let speed = SECONDS as f64 / time.as_secs_f64();
         let ratio = time.as_secs_f64() / least.as_secs_f64();
         println!("{name:<28} {speed:>7.0} x real time {ratio:>7.2} x baseline");
     };
-    print("decoding", best(|| decode(&file, |channels| _ = std::hint::black_box(channels))));
-    print("decoding, one STFT (baseline)", least);
+    print("encoding FLAC", encoding);
+    print("writing WAV", writing);
+    print("reading WAV", best(|| decode(&uncompressed, |channels| _ = std::hint::black_box(channels))));
+    print("decoding FLAC", best(|| decode(&file, |channels| _ = std::hint::black_box(channels))));
+    print("decoding FLAC and one STFT", least);
     for (found, item) in registry().iter().zip(&all) {
         print(found.name, best(|| session(&file, std::slice::from_ref(item))));
     }
