@@ -71,6 +71,8 @@ pub struct Series {
     pub stats: &'static [&'static str],
     /// The frame hop, if frames can be kept.
     pub hop: Option<Hop>,
+    /// Whether a song also gets one value of this output for the whole of it.
+    pub summary: bool,
 }
 
 impl Series {

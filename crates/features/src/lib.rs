@@ -10,6 +10,7 @@ pub mod cells;
 pub mod descriptor;
 mod filter;
 mod level;
+mod loudness;
 mod mel;
 mod registry;
 pub mod session;

@@ -25,6 +25,7 @@ struct Entry {
 /// Every algorithm, in the order of the documentation. One line each.
 static TABLE: &[Entry] = &[
     Entry { descriptor: &crate::level::DESCRIPTOR, construct: crate::level::construct },
+    Entry { descriptor: &crate::loudness::DESCRIPTOR, construct: crate::loudness::construct },
     Entry { descriptor: &crate::mel::DESCRIPTOR, construct: crate::mel::construct },
     Entry { descriptor: &crate::silence::DESCRIPTOR, construct: crate::silence::construct },
 ];

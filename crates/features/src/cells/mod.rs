@@ -20,6 +20,7 @@ pub use fields::Rule;
 pub use frames::{FRAMES, Frame, decode_frames, frame_columns};
 pub(crate) use frames::{FrameEncoder, frame_start};
 pub use histogram::Histogram;
+pub(crate) use loudness::lufs;
 pub use loudness::{Energies, Gated, Loudness, SLOT, Slot};
 pub use overlap::{TOLERANCE, counting};
 pub use value::{SILENCE_DB, decibels, value};
