@@ -1,0 +1,157 @@
+//! Data folders and configurations that cannot be used: said clearly, ended with 2, nothing damaged.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use support::{Client, command, start, try_start};
+
+const UP: [&str; 3] = ["up", "--listen", "127.0.0.1:0"];
+
+/// Every file below a folder with its bytes.
+fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut all = BTreeMap::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.is_file() {
+                all.insert(path.display().to_string(), std::fs::read(&path).unwrap());
+            }
+        }
+    }
+    all
+}
+
+/// Starts `up` and expects it to refuse with 2; what it said.
+fn refusal(data: &Path, environment: &[(&str, &str)]) -> String {
+    match try_start(data, &UP, environment) {
+        Ok(_) => panic!("it started"),
+        Err(log) => {
+            assert!(log.contains("exit status: 2"), "{log}");
+            log
+        }
+    }
+}
+
+#[test]
+fn a_folder_written_by_a_newer_version_is_refused_untouched() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    assert!(start(&data, &UP, &[]).stop().success());
+    std::fs::write(data.join("VERSION"), "99\n").unwrap();
+    let before = contents(&data);
+    let said = refusal(&data, &[]);
+    assert!(said.contains("newer"), "{said}");
+    assert_eq!(contents(&data), before);
+}
+
+#[test]
+fn a_folder_that_another_machine_uses_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    assert!(start(&data, &UP, &[]).stop().success());
+    let other = serde_json::json!({ "boot": "another-boot", "machine": "another-machine", "name": "attic", "pid": 7 });
+    let mark = data.join("run/process-7-0");
+    std::fs::write(&mark, other.to_string()).unwrap();
+    let said = refusal(&data, &[]);
+    assert!(said.contains("attic"), "{said}");
+    // When the other machine has left, it starts.
+    std::fs::remove_file(mark).unwrap();
+    assert!(start(&data, &UP, &[]).stop().success());
+}
+
+#[test]
+fn a_database_that_is_none_is_refused_untouched() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    std::fs::create_dir_all(&data).unwrap();
+    std::fs::write(data.join("antiphon.db"), "this is a shopping list, not a database".repeat(100)).unwrap();
+    let before = std::fs::read(data.join("antiphon.db")).unwrap();
+    let said = refusal(&data, &[]);
+    assert!(said.contains("database"), "{said}");
+    assert_eq!(std::fs::read(data.join("antiphon.db")).unwrap(), before);
+}
+
+#[test]
+fn two_processes_of_one_machine_share_a_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let one = start(&data, &UP, &[]);
+    let other = start(&data, &["run", "query", "--listen", "127.0.0.1:0"], &[]);
+    let client = Client::operator(&data);
+    for process in [&one, &other] {
+        assert_eq!(client.get(&format!("{}/api/v1/sensors", process.url())).unwrap().status, 200);
+    }
+}
+
+#[test]
+fn the_operator_key_and_the_local_token_are_private_and_the_token_goes_with_the_process() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let up = start(&data, &UP, &[]);
+    for file in ["operator.key", "run/token"] {
+        let mode = std::fs::metadata(data.join(file)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{file}");
+    }
+    let key = std::fs::read_to_string(data.join("operator.key")).unwrap();
+    assert!(!up.log().contains(key.trim()), "the key is in the log");
+    let output = command(&data, &["sensor", "list", "--json"], &[]).output().unwrap();
+    assert!(output.status.success(), "beside a running `up` no option is needed: {output:?}");
+    assert!(up.stop().success());
+    assert!(!data.join("run/token").exists());
+    // A second start makes no second key.
+    let up = start(&data, &UP, &[]);
+    assert_eq!(std::fs::read_to_string(data.join("operator.key")).unwrap(), key);
+    drop(up);
+}
+
+#[test]
+fn configuration_errors_name_key_file_and_line_and_the_nearest_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    for (text, words) in [
+        ("[auth]\npublic_raeds = true\n", ["antiphon.toml", "2", "auth.public_raeds", "auth.public_reads"]),
+        ("[limits]\n\nrecording_bytes = \"many\"\n", ["antiphon.toml", "3", "limits.recording_bytes", "many"]),
+        ("[http]\nlisten = \n", ["antiphon.toml", "2", "", ""]),
+    ] {
+        std::fs::write(folder.path().join("antiphon.toml"), text).unwrap();
+        let said = refusal(&data, &[]);
+        for word in words {
+            assert!(said.contains(word), "{word:?} is missing in {said}");
+        }
+        let check = command(&data, &["config", "check"], &[]).output().unwrap();
+        assert_eq!(check.status.code(), Some(2), "{check:?}");
+    }
+    std::fs::remove_file(folder.path().join("antiphon.toml")).unwrap();
+    let said = refusal(&data, &[("ANTIPHON_AUTH__PUBLIC_RAEDS", "true")]);
+    assert!(said.contains("ANTIPHON_AUTH__PUBLIC_RAEDS") && said.contains("auth.public_reads"), "{said}");
+    assert!(!data.exists(), "a refused configuration left a data folder");
+}
+
+#[test]
+fn options_that_come_later_say_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = command(&folder.path().join("data"), &["up", "--demo"], &[]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("--demo"), "{output:?}");
+}
+
+#[test]
+fn public_reads_need_no_key_but_keys_and_dead_letters_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let up = start(&data, &UP, &[("ANTIPHON_AUTH__PUBLIC_READS", "true")]);
+    let nobody = Client::new("");
+    let status = |path: &str| nobody.get(&format!("{}{path}", up.url())).unwrap().status;
+    assert_eq!(status("/api/v1/sensors"), 200);
+    assert_eq!(status("/api/v1/dead-letters"), 401);
+    assert_eq!(status("/api/v1/keys"), 401);
+    for open in ["/livez", "/readyz", "/api/health", "/metrics", "/docs", "/api/v1/openapi.json"] {
+        assert_eq!(status(open), 200, "{open}");
+    }
+}
