@@ -10,6 +10,7 @@
 //!
 //! All calls block; engines make them on threads where that is allowed.
 
+mod folder;
 mod local;
 
 use std::ffi::OsString;
@@ -19,7 +20,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-pub use local::{FileLock, LocalDisk, free_bytes, lock_file, lock_is_held};
+pub use folder::{FolderClaim, FolderError, claim_folder};
+pub use local::{FileLock, LocalDisk, free_bytes, lock_file, lock_is_held, total_bytes};
 
 /// A disk that engines share.
 pub type SharedDisk = Arc<dyn Disk>;

@@ -19,6 +19,10 @@
 //!   the message is then consumed at most as often as a confirmed one, possibly never.
 //! - A handle MUST refuse topics and groups outside its [`Access`].
 
+#[doc(hidden)]
+pub mod contract;
+pub mod files;
+
 use std::time::Duration;
 
 use async_trait::async_trait;

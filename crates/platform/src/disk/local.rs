@@ -144,3 +144,12 @@ pub fn free_bytes(path: &Path) -> io::Result<u64> {
     let status = rustix::fs::statvfs(path)?;
     Ok(status.f_bavail.saturating_mul(status.f_frsize))
 }
+
+/// Bytes that the file system of `path` can hold in all.
+///
+/// # Errors
+/// What the file system says.
+pub fn total_bytes(path: &Path) -> io::Result<u64> {
+    let status = rustix::fs::statvfs(path)?;
+    Ok(status.f_blocks.saturating_mul(status.f_frsize))
+}

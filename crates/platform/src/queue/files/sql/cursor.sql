@@ -1,0 +1,1 @@
+SELECT position, records, done FROM cursors WHERE group_name = $1 AND segment = $2

@@ -1,0 +1,1 @@
+SELECT name, topic FROM groups ORDER BY name

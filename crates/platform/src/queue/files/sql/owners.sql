@@ -1,0 +1,1 @@
+SELECT DISTINCT owner FROM deliveries WHERE owner IS NOT NULL
