@@ -18,6 +18,17 @@
 //! otherwise phases are interpolated linearly between so many that the error stays below -110 dB. Either way a
 //! table is bounded by [`TABLE_VALUES`] and each phase has a gain of exactly 1 at 0 Hz.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Filters that are remembered. Making one costs milliseconds, as much as analysing a second of audio.
+const REMEMBERED: usize = 8;
+
+/// Reduced rates, out and in, with their filter.
+type Remembered = ((u64, u64), Arc<Filter>);
+
+/// The filters used last, newest at the end.
+static FILTERS: Mutex<Vec<Remembered>> = Mutex::new(Vec::new());
+
 /// Periods of the lower rate on either side of an output sample that take part in it.
 const HALF_WIDTH: f64 = 64.0;
 /// The -6 dB point, as a share of the lower rate.
@@ -37,7 +48,7 @@ pub struct Resampler {
     up: u64,
     /// Reduced input rate.
     down: u64,
-    filter: Option<Filter>,
+    filter: Option<Arc<Filter>>,
     next_output: i64,
     /// Number of the input sample that lies at or just before the instant of the next output sample.
     centre: i64,
@@ -69,7 +80,7 @@ impl Resampler {
         assert!(rates.contains(&rate_in) && rates.contains(&rate_out), "rates are checked where audio comes in");
         let common = greatest_common_divisor(rate_in, rate_out);
         let (up, down) = (u64::from(rate_out / common), u64::from(rate_in / common));
-        let filter = (up != down).then(|| Filter::new(up, down));
+        let filter = (up != down).then(|| Filter::shared(up, down));
         let next_output = div_ceil(i128::from(first_input) * i128::from(up), i128::from(down));
         let instant = i128::from(next_output) * i128::from(down);
         let half = filter.as_ref().map_or(0, |filter| filter.half);
@@ -146,6 +157,27 @@ impl Resampler {
 }
 
 impl Filter {
+    /// The filter for a ratio: one that was made before, if it is remembered.
+    fn shared(up: u64, down: u64) -> Arc<Self> {
+        let remembered = || FILTERS.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut filters = remembered();
+        let found = filters.iter().position(|(ratio, _)| *ratio == (up, down));
+        let found = found.map(|index| filters.remove(index));
+        if let Some((ratio, filter)) = found {
+            filters.push((ratio, Arc::clone(&filter)));
+            return filter;
+        }
+        drop(filters);
+        // Made without the lock: others need not wait, and two that make the same one make equal ones.
+        let filter = Arc::new(Self::new(up, down));
+        let mut filters = remembered();
+        filters.push(((up, down), Arc::clone(&filter)));
+        if filters.len() > REMEMBERED {
+            filters.remove(0);
+        }
+        filter
+    }
+
     fn new(up: u64, down: u64) -> Self {
         // Input samples per period of the lower rate.
         let stretch = (down as f64 / up as f64).max(1.0);

@@ -128,7 +128,7 @@ async fn collect(mut stream: antiphon_platform::blobs::ByteStream, announced: us
         return Ok(first);
     }
     // What is announced but never sent should not cost memory.
-    let mut audio = BytesMut::with_capacity(announced.clamp(first.len(), 1024 * 1024));
+    let mut audio = BytesMut::with_capacity(announced.min(1024 * 1024).max(first.len()));
     let mut sniffed = first.len() >= SNIFF_BYTES;
     audio.extend_from_slice(&first);
     drop(first);
