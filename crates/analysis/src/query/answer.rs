@@ -1,0 +1,650 @@
+//! The range query itself: rows of one snapshot, bucket after bucket, as a pure function of what is stored.
+
+use std::collections::BTreeMap;
+
+use antiphon_features::cells::{Cell, FRAMES, Layer, frame_columns, merge_cells, value};
+use antiphon_features::descriptor::Output;
+use antiphon_platform::clock::{Micros, SECOND};
+use antiphon_platform::db::ReadTransaction;
+use antiphon_platform::http::Problem;
+
+use super::grid::{Bucket, Grid, largest_cells};
+use super::heard::{coverage, gaps, heard, touching};
+use super::request::{Asked, Fill, Request, Versions};
+use super::select::{self, Selected};
+use crate::sensors;
+use crate::store::{self, LayerKind, LayerRow, Resolution, Revision, Source, SourceKind, Span};
+
+/// The most rows that `auto` chooses.
+const AUTO_ROWS: usize = 2_000;
+
+/// Buckets that are computed at a time: a day of minutes is one scan, and memory stays bounded.
+pub(super) const STRETCH: usize = 3_600;
+
+/// Frames are read by as much as this at a time.
+const FRAME_STRETCH: Micros = 600 * SECOND;
+
+/// A frame begins at most this long before the audio that it belongs to.
+const FRAME_REACH: Micros = SECOND;
+
+const DAY: Micros = 86_400 * SECOND;
+
+/// A column of the answer, beside `time` and `coverage`.
+#[derive(Clone, Debug)]
+pub struct Column {
+    /// Its name: `level.a`, `level.a@1:l90`, `mel.17`.
+    pub name: String,
+    /// The algorithm's name.
+    pub feature: &'static str,
+    /// The algorithm's version.
+    pub version: u32,
+    /// The unit of its values.
+    pub unit: &'static str,
+    /// The stat; `None` for frames.
+    pub stat: Option<String>,
+    output: &'static Output,
+    dimension: usize,
+    /// Which of the answer's series it is read from.
+    series: usize,
+}
+
+/// A row of the answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// Start of the bucket or frame, in µs.
+    pub time: Micros,
+    /// The share of the clipped bucket that was heard, 0 to 1.
+    pub coverage: f64,
+    /// One value for each [`Column`].
+    pub values: Vec<Option<f32>>,
+}
+
+/// One layer of one version that columns are read from.
+struct Series {
+    /// `None` if the source never had it: its columns are null.
+    row: Option<LayerRow>,
+    layout: Option<&'static Layer>,
+    /// Newer versions of the same layer: what they know is not read from this one.
+    newer: Vec<LayerRow>,
+}
+
+/// What the rows of an answer stand for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rows {
+    Frames,
+    Cells(Resolution),
+}
+
+/// An answer in the making: everything that is known before the first row.
+pub struct Answer {
+    kind: SourceKind,
+    source: Option<Source>,
+    from: Micros,
+    to: Micros,
+    rows: Rows,
+    grid: Grid,
+    fill: Fill,
+    columns: Vec<Column>,
+    series: Vec<Series>,
+    spans: Vec<Span>,
+    /// Now, cut to the second, for a sensor; a song has no now.
+    now: Option<Micros>,
+    /// What begins in `[first, end)` counts, and then whole.
+    first: Micros,
+    end: Micros,
+    /// Where the next row is looked for.
+    at: Micros,
+}
+
+impl Answer {
+    /// Looks up what `request` needs in the snapshot of `tx`; `now` in µs since 1970.
+    ///
+    /// # Errors
+    /// 400 for a resolution that is not kept, 503 when the database cannot be used.
+    pub async fn prepare(tx: &mut ReadTransaction, request: &Request, now: Micros) -> Result<Self, Problem> {
+        let source = store::source(tx, request.kind, &request.source).await?;
+        let number = source.as_ref().map_or(-1, |source| source.id);
+        let to = match request.to {
+            Some(to) => to,
+            None => store::last_span(tx, number).await?.map_or(0, |span| span.finish).max(request.from),
+        };
+        let from = request.from;
+        let layers = match &source {
+            Some(source) => store::layers_of(tx, source.id).await?,
+            None => Vec::new(),
+        };
+        let frozen = if request.kind == SourceKind::Sensor && from < to {
+            store::frozen_days(tx, number, from, to.saturating_add(1)).await?
+        } else {
+            Vec::new()
+        };
+        let finest_at = |time: Micros| {
+            if frozen.contains(&time.div_euclid(DAY)) { Resolution::Minute } else { Resolution::Second }
+        };
+        let is_frozen = frozen.iter().any(|day| *day < to.div_euclid(DAY) + i64::from(to.rem_euclid(DAY) > 0));
+        let finest = if is_frozen { Resolution::Minute } else { Resolution::Second };
+        let rows = choose(request, &layers, from, to, finest)?;
+        let grid = match rows {
+            Rows::Cells(resolution) => Grid::new(resolution, request.zone),
+            Rows::Frames => Grid::new(Resolution::Second, request.zone),
+        };
+        let (first, end) = match rows {
+            Rows::Cells(_) => (finest_at(from).ceil(from), finest_at(to).ceil(to)),
+            Rows::Frames => (from, to),
+        };
+        let unit = Units { is_calibrated: is_calibrated(tx, request, to).await? };
+        let mut answer = Self {
+            kind: request.kind,
+            from,
+            to,
+            rows,
+            grid,
+            fill: request.fill,
+            columns: Vec::new(),
+            series: Vec::new(),
+            spans: store::spans(tx, number, from.saturating_sub(FRAME_REACH), end.max(to)).await?,
+            now: (request.kind == SourceKind::Sensor).then(|| now.div_euclid(SECOND) * SECOND),
+            first,
+            end,
+            at: first,
+            source,
+        };
+        match rows {
+            Rows::Frames => answer.add_frames(request, &layers, &unit),
+            Rows::Cells(_) => answer.add_cells(tx, request, &layers, &unit).await?,
+        }
+        Ok(answer)
+    }
+
+    /// Whether the source is a sensor or a song.
+    #[must_use]
+    pub fn kind(&self) -> SourceKind {
+        self.kind
+    }
+
+    /// The half-open range, in µs.
+    #[must_use]
+    pub fn range(&self) -> (Micros, Micros) {
+        (self.from, self.to)
+    }
+
+    /// The revision of the source's data.
+    #[must_use]
+    pub fn revision(&self) -> Revision {
+        self.source.as_ref().map_or(Revision(0), |source| source.revision)
+    }
+
+    /// The name of the resolution that was asked for or chosen.
+    #[must_use]
+    pub fn resolution(&self) -> &'static str {
+        match self.rows {
+            Rows::Frames => "frame",
+            Rows::Cells(resolution) => resolution.name(),
+        }
+    }
+
+    /// The columns beside `time` and `coverage`.
+    #[must_use]
+    pub fn columns(&self) -> &[Column] {
+        &self.columns
+    }
+
+    /// Whether the answer depends on when it was made.
+    #[must_use]
+    pub fn depends_on_now(&self) -> bool {
+        self.now.is_some_and(|now| self.to > now)
+    }
+
+    /// Whether there are no more rows; a few calls of [`next`](Self::next) may come to nothing before it is.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.at >= self.end
+    }
+
+    /// Goes on at a row that an earlier page named.
+    ///
+    /// # Errors
+    /// 400 when it lies outside of the range.
+    pub fn skip_to(&mut self, time: Micros) -> Result<(), Problem> {
+        if time >= self.end || time < self.grid.bucket(self.from).start {
+            return Err(Problem::bad_field("cursor", "this cursor belongs to a query of another range"));
+        }
+        self.at = self.first.max(time);
+        Ok(())
+    }
+
+    /// What was not heard between two instants of the range.
+    #[must_use]
+    pub fn gaps(&self, from: Micros, to: Micros) -> Vec<Span> {
+        gaps(&self.spans, from.max(self.from), to.min(self.to), self.now)
+    }
+
+    /// The next rows, `most` of them or fewer; none at the end.
+    ///
+    /// # Errors
+    /// 503 when the database cannot be used, 500 when stored values are damaged.
+    pub async fn next(&mut self, tx: &mut ReadTransaction, most: usize) -> Result<Vec<Row>, Problem> {
+        match self.rows {
+            Rows::Frames => self.next_frames(tx, most).await,
+            Rows::Cells(resolution) => {
+                let buckets = self.next_buckets(most.min(STRETCH));
+                self.rows_of(tx, resolution, &buckets).await
+            }
+        }
+    }
+
+    async fn add_cells(
+        &mut self,
+        tx: &mut ReadTransaction,
+        request: &Request,
+        layers: &[LayerRow],
+        unit: &Units,
+    ) -> Result<(), Problem> {
+        let asked: Option<Vec<&str>> = request.stats.as_ref().map(|stats| stats.iter().map(String::as_str).collect());
+        for selected in select::stats(&request.features, asked.as_deref())? {
+            let algorithm = selected.feature.descriptor.name;
+            let mut stored: Vec<&LayerRow> =
+                layers.iter().filter(|row| holds(row, algorithm, selected.layer)).collect();
+            stored.sort_by_key(|row| std::cmp::Reverse(row.version));
+            if stored.len() > 1 {
+                let mut present = Vec::new();
+                for row in stored {
+                    if store::is_present(tx, self.number(), row.id, self.from, self.to).await? {
+                        present.push(row);
+                    }
+                }
+                stored = present;
+            }
+            let Some((newest, older)) = stored.split_first() else {
+                self.add_column_set(&selected, selected.feature.descriptor.version, "", None, Vec::new(), unit)?;
+                continue;
+            };
+            self.add_column_set(&selected, newest.version, "", Some(newest), Vec::new(), unit)?;
+            for (place, row) in older.iter().enumerate() {
+                let newer = match request.versions {
+                    Versions::All => Vec::new(),
+                    Versions::Newest => stored[..=place].iter().copied().cloned().collect(),
+                };
+                self.add_column_set(&selected, row.version, &format!("@{}", row.version), Some(row), newer, unit)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the columns of one stat of one version: one for each dimension.
+    fn add_column_set(
+        &mut self,
+        selected: &Selected,
+        version: u32,
+        mark: &str,
+        row: Option<&LayerRow>,
+        newer: Vec<LayerRow>,
+        unit: &Units,
+    ) -> Result<(), Problem> {
+        let feature = selected.feature;
+        let is_default = selected.stat == feature.series.default_stat();
+        let suffix = if is_default { String::new() } else { format!(":{}", selected.stat) };
+        let same = |series: &Series| series.row.as_ref() == row && series.newer == newer && row.is_some();
+        let series = self.series.iter().position(same).unwrap_or(self.series.len());
+        if series == self.series.len() {
+            let layout = row.map(LayerRow::layout).transpose()?;
+            self.series.push(Series { row: row.cloned(), layout, newer });
+        }
+        for dimension in 0..usize::from(feature.series.dimensions) {
+            self.columns.push(Column {
+                name: format!("{}{mark}{suffix}", feature.column(dimension)),
+                feature: feature.descriptor.name,
+                version,
+                unit: unit.of(feature.output),
+                stat: Some(selected.stat.clone()),
+                output: feature.output,
+                dimension,
+                series,
+            });
+        }
+        Ok(())
+    }
+
+    fn add_frames(&mut self, request: &Request, layers: &[LayerRow], unit: &Units) {
+        for feature in &request.features {
+            let layer = if feature.is_preview() { feature.series.layer } else { FRAMES };
+            // Of two versions that have frames at one instant the newest counts: see `next_frames`.
+            let newest =
+                layers.iter().filter(|row| holds(row, feature.descriptor.name, layer)).max_by_key(|row| row.version);
+            let series = self.series.iter().position(|series| series.row.as_ref() == newest && newest.is_some());
+            let series = series.unwrap_or_else(|| {
+                self.series.push(Series { row: newest.cloned(), layout: None, newer: Vec::new() });
+                self.series.len() - 1
+            });
+            for dimension in 0..usize::from(feature.series.dimensions) {
+                self.columns.push(Column {
+                    name: feature.column(dimension),
+                    feature: feature.descriptor.name,
+                    version: newest.map_or(feature.descriptor.version, |row| row.version),
+                    unit: unit.of(feature.output),
+                    stat: None,
+                    output: feature.output,
+                    dimension,
+                    series,
+                });
+            }
+        }
+    }
+
+    fn number(&self) -> i64 {
+        self.source.as_ref().map_or(-1, |source| source.id)
+    }
+
+    /// The next buckets that have a row.
+    fn next_buckets(&mut self, most: usize) -> Vec<Bucket> {
+        let mut buckets = Vec::new();
+        while buckets.len() < most && self.at < self.end {
+            let bucket = self.grid.bucket(self.at);
+            let (start, end) = (bucket.start.max(self.first), bucket.end.min(self.end));
+            let was_heard = heard(&self.spans, start, end) > 0;
+            let is_past = self.now.is_none_or(|now| bucket.start < now);
+            if was_heard || self.fill == Fill::Gaps && is_past {
+                buckets.push(bucket);
+                self.at = bucket.end;
+                continue;
+            }
+            // Nothing but audio makes a row from here on, so whatever lies before the next audio is passed over.
+            let next = touching(&self.spans, end, self.end).next();
+            self.at = next.map_or(self.end, |span| span.start.max(bucket.end));
+        }
+        buckets
+    }
+
+    async fn rows_of(
+        &self,
+        tx: &mut ReadTransaction,
+        resolution: Resolution,
+        buckets: &[Bucket],
+    ) -> Result<Vec<Row>, Problem> {
+        let (Some(first), Some(last)) = (buckets.first(), buckets.last()) else { return Ok(Vec::new()) };
+        let parts: Vec<Vec<(Resolution, Micros)>> = buckets.iter().map(|bucket| self.parts(*bucket)).collect();
+        let mut rows: Vec<Row> = buckets
+            .iter()
+            .map(|bucket| Row {
+                time: bucket.start,
+                coverage: coverage(&self.spans, bucket.start.max(self.from), bucket.end.min(self.to), self.now),
+                values: vec![None; self.columns.len()],
+            })
+            .collect();
+        for (index, series) in self.series.iter().enumerate() {
+            let (Some(layer), Some(layout)) = (&series.row, series.layout) else { continue };
+            let whole = (resolution, first.start, last.end);
+            let cells = self.read_parts(tx, layer, &parts, whole).await?;
+            for ((row, parts), bucket) in rows.iter_mut().zip(&parts).zip(buckets) {
+                let mut cell = join(layout, parts, &cells);
+                if cell.is_some() && !series.newer.is_empty() {
+                    cell = self.only_here(tx, series, layout, *bucket, cell).await?;
+                }
+                let Some(cell) = cell else { continue };
+                for (place, column) in self.columns.iter().enumerate().filter(|(_, column)| column.series == index) {
+                    let stat = column.stat.as_deref().unwrap_or_default();
+                    row.values[place] = value(&cell, column.output, stat, column.dimension);
+                }
+            }
+        }
+        Ok(rows)
+    }
+
+    /// The stored cells that a bucket, clipped to the range, is made of.
+    fn parts(&self, bucket: Bucket) -> Vec<(Resolution, Micros)> {
+        largest_cells(bucket.start.max(self.first), bucket.end.min(self.end))
+    }
+
+    /// Reads the cells of a layer that the buckets are made of: runs of neighbours in one scan each.
+    async fn read_parts(
+        &self,
+        tx: &mut ReadTransaction,
+        layer: &LayerRow,
+        parts: &[Vec<(Resolution, Micros)>],
+        (resolution, start, end): (Resolution, Micros, Micros),
+    ) -> Result<BTreeMap<(Resolution, Micros), Cell>, Problem> {
+        let mut runs: BTreeMap<Resolution, Vec<(Micros, Micros)>> = BTreeMap::new();
+        for (length, time) in parts.iter().flatten() {
+            let runs = runs.entry(*length).or_default();
+            match runs.last_mut() {
+                Some((_, end)) if *end == *time => *end += length.length(),
+                _ => runs.push((*time, *time + length.length())),
+            }
+        }
+        if let Some(runs) = runs.get_mut(&resolution)
+            && runs.len() > 1
+        {
+            // Buckets without audio have no cells, so reading over them costs nothing.
+            *runs = vec![(start.max(self.first), end.min(self.end))];
+        }
+        let mut cells = BTreeMap::new();
+        for (length, runs) in runs {
+            for (start, end) in runs {
+                let read = store::read_cells(tx, self.number(), layer, length, start, end).await?;
+                cells.extend(read.into_iter().map(|(time, cell)| ((length, time), cell)));
+            }
+        }
+        Ok(cells)
+    }
+
+    /// The cell of a bucket, made of what no newer version knows.
+    async fn only_here(
+        &self,
+        tx: &mut ReadTransaction,
+        series: &Series,
+        layout: &'static Layer,
+        bucket: Bucket,
+        cell: Option<Cell>,
+    ) -> Result<Option<Cell>, Problem> {
+        let Some(layer) = &series.row else { return Ok(None) };
+        let (start, end) = (bucket.start.max(self.first), bucket.end.min(self.end));
+        let parts = largest_cells(start, end);
+        let finest = if self.is_frozen_part(tx, start, end).await? { Resolution::Minute } else { Resolution::Second };
+        let mut known = Vec::new();
+        for newer in &series.newer {
+            let cells = store::read_cells(tx, self.number(), newer, finest, start, end).await?;
+            known.extend(cells.into_iter().map(|(time, _)| time));
+        }
+        if known.is_empty() {
+            return Ok(cell);
+        }
+        let mut own = store::read_cells(tx, self.number(), layer, finest, start, end).await?;
+        own.retain(|(time, _)| !known.contains(time));
+        Ok(join(layout, &parts, &roll_up(layout, own, finest)))
+    }
+
+    async fn is_frozen_part(&self, tx: &mut ReadTransaction, start: Micros, end: Micros) -> Result<bool, Problem> {
+        Ok(self.kind == SourceKind::Sensor && !store::frozen_days(tx, self.number(), start, end).await?.is_empty())
+    }
+
+    async fn next_frames(&mut self, tx: &mut ReadTransaction, most: usize) -> Result<Vec<Row>, Problem> {
+        let Some(source) = &self.source else { return Ok(Vec::new()) };
+        while self.at < self.end {
+            let next = touching(&self.spans, self.at, self.end.saturating_add(FRAME_REACH)).next();
+            let Some(span) = next else { break };
+            let start = self.at.max(span.start - FRAME_REACH);
+            let end = (start + FRAME_STRETCH).min(self.end);
+            let mut rows: BTreeMap<Micros, Vec<Option<f32>>> = BTreeMap::new();
+            for (index, series) in self.series.iter().enumerate() {
+                let Some(layer) = &series.row else { continue };
+                let columns: Vec<(usize, &Column)> =
+                    self.columns.iter().enumerate().filter(|(_, column)| column.series == index).collect();
+                for (time, values) in frames_of(tx, source, layer, &columns, start, end).await? {
+                    let row = rows.entry(time).or_insert_with(|| vec![None; self.columns.len()]);
+                    for ((place, _), value) in columns.iter().zip(values) {
+                        row[*place] = value;
+                    }
+                }
+            }
+            let mut rows: Vec<Row> =
+                rows.into_iter().map(|(time, values)| Row { time, coverage: 1.0, values }).collect();
+            self.at = end;
+            if rows.len() > most {
+                self.at = rows[most].time;
+                rows.truncate(most);
+            }
+            if !rows.is_empty() {
+                return Ok(rows);
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    /// Where the next row begins, if there is one: what the next page starts with.
+    ///
+    /// # Errors
+    /// As [`next`](Self::next).
+    pub async fn peek(&mut self, tx: &mut ReadTransaction) -> Result<Option<Micros>, Problem> {
+        let at = self.at;
+        let next = match self.rows {
+            Rows::Cells(_) => self.next_buckets(1).first().map(|bucket| bucket.start),
+            Rows::Frames => self.next_frames(tx, 1).await?.first().map(|row| row.time),
+        };
+        self.at = at;
+        Ok(next)
+    }
+}
+
+/// The values of frames, column by column, with the time at which each begins.
+async fn frames_of(
+    tx: &mut ReadTransaction,
+    source: &Source,
+    layer: &LayerRow,
+    columns: &[(usize, &Column)],
+    from: Micros,
+    to: Micros,
+) -> Result<Vec<(Micros, Vec<Option<f32>>)>, Problem> {
+    if layer.layer != FRAMES {
+        return previews(tx, source, layer, columns, from, to).await;
+    }
+    let Some(descriptor) = antiphon_features::find(&layer.algorithm) else { return Ok(Vec::new()) };
+    let places: Vec<usize> = columns
+        .iter()
+        .map(|(_, column)| frame_columns(descriptor, column.output.name).start + column.dimension)
+        .collect();
+    let frames = store::read_frames(tx, source, layer, from, to).await?;
+    let values = |frame: &[f32]| {
+        places.iter().map(|place| frame.get(*place).copied().filter(|value| value.is_finite())).collect()
+    };
+    Ok(frames.iter().map(|frame| (frame.start, values(&frame.values))).collect())
+}
+
+/// Rows of a preview as frames: ten a second.
+async fn previews(
+    tx: &mut ReadTransaction,
+    source: &Source,
+    layer: &LayerRow,
+    columns: &[(usize, &Column)],
+    from: Micros,
+    to: Micros,
+) -> Result<Vec<(Micros, Vec<Option<f32>>)>, Problem> {
+    use antiphon_features::cells::Values;
+    let (start, end) = (Resolution::Second.floor(from), Resolution::Second.ceil(to));
+    let mut found = Vec::new();
+    for (second, cell) in store::read_cells(tx, source.id, layer, Resolution::Second, start, end).await? {
+        let Values::Preview(rows) = &cell.values else { continue };
+        for (tenth, bands) in (0..).zip(rows.iter()) {
+            let time = second + tenth * SECOND / 10;
+            if let Some(bands) = bands.filter(|_| (from..to).contains(&time)) {
+                let values = columns.iter().map(|(_, column)| bands.get(column.dimension).map(|band| f32::from(*band)));
+                found.push((time, values.collect()));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Units as the source's calibration makes them.
+struct Units {
+    is_calibrated: bool,
+}
+
+impl Units {
+    fn of(&self, output: &'static Output) -> &'static str {
+        if self.is_calibrated && output.unit == "dBFS" { "dB" } else { output.unit }
+    }
+}
+
+/// Whether the sensor's plan had a calibration at the end of the range.
+async fn is_calibrated(tx: &mut ReadTransaction, request: &Request, to: Micros) -> Result<bool, Problem> {
+    if request.kind != SourceKind::Sensor {
+        return Ok(false);
+    }
+    let sensor = sensors::find(tx, &request.source).await?;
+    Ok(sensor.is_some_and(|sensor| sensor.plans.at(to - 1).calibration.is_some()))
+}
+
+fn holds(row: &LayerRow, algorithm: &str, layer: &str) -> bool {
+    row.kind == LayerKind::Series && row.algorithm == algorithm && row.layer == layer
+}
+
+/// The resolution of the rows: what is asked for if it is kept, or else the finest with few enough rows.
+fn choose(
+    request: &Request,
+    layers: &[LayerRow],
+    from: Micros,
+    to: Micros,
+    finest: Resolution,
+) -> Result<Rows, Problem> {
+    let not_kept = |finest: &str| {
+        let detail = format!("this is not kept that fine over the whole range; the finest that is: {finest}");
+        Err(Problem::bad_field("resolution", detail).hint(Some(finest)))
+    };
+    match request.resolution {
+        Asked::Frame => {
+            let is_kept = |feature: &select::Feature| {
+                let layer = if feature.is_preview() { feature.series.layer } else { FRAMES };
+                layers.iter().any(|row| holds(row, feature.descriptor.name, layer))
+            };
+            if finest > Resolution::Second || !request.features.iter().all(is_kept) {
+                return not_kept(finest.name());
+            }
+            Ok(Rows::Frames)
+        }
+        Asked::Cells(resolution) if resolution < finest => not_kept(finest.name()),
+        Asked::Cells(resolution) => Ok(Rows::Cells(resolution)),
+        Asked::Auto => {
+            let is_few = |resolution: &Resolution| {
+                *resolution >= finest && Grid::new(*resolution, request.zone).count(from, to, AUTO_ROWS) <= AUTO_ROWS
+            };
+            Ok(Rows::Cells(Resolution::ALL.into_iter().find(is_few).unwrap_or(Resolution::Day)))
+        }
+    }
+}
+
+/// The merge, in time order, of those parts that exist.
+fn join(
+    layout: &'static Layer,
+    parts: &[(Resolution, Micros)],
+    cells: &BTreeMap<(Resolution, Micros), Cell>,
+) -> Option<Cell> {
+    let found: Vec<&Cell> = parts.iter().filter_map(|part| cells.get(part)).collect();
+    match found.as_slice() {
+        [] => None,
+        [only] => Some((*only).clone()),
+        several => Some(merge_cells(layout, several)),
+    }
+}
+
+/// Cells of every coarser length, each made of its children as the store makes them.
+fn roll_up(
+    layout: &'static Layer,
+    cells: Vec<(Micros, Cell)>,
+    finest: Resolution,
+) -> BTreeMap<(Resolution, Micros), Cell> {
+    let mut all = BTreeMap::new();
+    let mut children = cells;
+    for resolution in Resolution::ALL.into_iter().filter(|resolution| *resolution >= finest) {
+        if resolution > finest {
+            let families = children.chunk_by(|(a, _), (b, _)| resolution.floor(*a) == resolution.floor(*b));
+            children = families
+                .map(|family| {
+                    let cells: Vec<&Cell> = family.iter().map(|(_, cell)| cell).collect();
+                    (resolution.floor(family[0].0), merge_cells(layout, &cells))
+                })
+                .collect();
+        }
+        all.extend(children.iter().map(|(time, cell)| ((resolution, *time), cell.clone())));
+    }
+    all
+}
