@@ -1,15 +1,246 @@
-//! `antiphon features`.
+//! `antiphon features`: the range query from a terminal.
 
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+use serde_json::Value;
+
+use super::output::{cell, print_line, table};
+use super::server::{Server, ServerOptions, encoded};
 use crate::cli::Globals;
 
 /// Options of `antiphon features`.
 #[derive(Debug, clap::Args)]
-pub struct Arguments {}
+#[command(
+    after_help = "Examples:\n  antiphon features sensor:roof --from 2026-05-01T00:00:00Z --to 2026-05-02T00:00:00Z --resolution 1h\n  \
+                  antiphon features sensor:roof --from 2026-05-01T00:00:00+02:00 --to 2026-05-02T00:00:00+02:00 \\\n      \
+                  --features level --stat leq,l90 --tz Europe/Paris --format csv --out day.csv\n  \
+                  antiphon features song:sdsv2fpy64gpa63awucfrirvh7kp6ss4n --features loudness"
+)]
+pub struct Arguments {
+    /// What was heard: `sensor:ID` or `song:ID`.
+    source: String,
+    /// Where the range begins: RFC 3339 with an offset; of a song, seconds.
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    from: Option<String>,
+    /// Where it ends; this instant is not part of it.
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    to: Option<String>,
+    /// Algorithms (`level`), outputs (`level.a`) or families, with commas between.
+    #[arg(long, value_name = "LIST")]
+    features: Option<String>,
+    /// frame, 1s, 10s, 1m, 10m, 1h, 1d or auto.
+    #[arg(long)]
+    resolution: Option<String>,
+    /// Which statistics, such as leq,max,l90 or mean,stddev.
+    #[arg(long, value_name = "LIST")]
+    stat: Option<String>,
+    /// `gaps`: also rows for buckets in which nothing was heard.
+    #[arg(long)]
+    fill: Option<String>,
+    /// The IANA time zone to whose hours and days buckets align; default UTC.
+    #[arg(long, value_name = "ZONE")]
+    tz: Option<String>,
+    /// `all`: columns for every version of an algorithm.
+    #[arg(long)]
+    versions: Option<String>,
+    /// Only while the data is that of this revision.
+    #[arg(long)]
+    revision: Option<String>,
+    /// How to print it.
+    #[arg(long, default_value = "table")]
+    format: Format,
+    /// Where to write it; default standard output.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    server: ServerOptions,
+}
+
+/// How features are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Aligned columns for people.
+    Table,
+    /// As the API answers it.
+    Json,
+    /// RFC 4180.
+    Csv,
+    /// Arrow IPC stream; not built yet.
+    Arrow,
+    /// Parquet; not built yet.
+    Parquet,
+}
+
+impl Format {
+    /// The format that was asked for, if it is there.
+    pub fn checked(self, globals: &Globals) -> Result<Self> {
+        match self {
+            Self::Arrow | Self::Parquet => bail!("--format arrow and parquet come with a later version; use csv or json"),
+            Self::Table if globals.json => Ok(Self::Json),
+            format => Ok(format),
+        }
+    }
+}
 
 /// Runs `antiphon features`.
-pub fn run(arguments: Arguments, globals: &Globals) -> anyhow::Result<ExitCode> {
-    let _ = (arguments, globals);
-    anyhow::bail!("not built yet")
+pub fn run(arguments: Arguments, globals: &Globals) -> Result<ExitCode> {
+    let format = arguments.format.checked(globals)?;
+    let path = path(&arguments)?;
+    let server = Server::find(&arguments.server, globals)?;
+    if format == Format::Csv {
+        let mut target = target(&arguments)?;
+        server.copy(&format!("{path}format=csv"), &mut target)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let answer = all_pages(&server, &path)?;
+    let text = match format {
+        Format::Json => answer.to_string(),
+        _ => people(&answer),
+    };
+    if arguments.out.is_none() {
+        print_line(&text)?;
+    } else {
+        let mut target = target(&arguments)?;
+        writeln!(target, "{text}").and_then(|()| target.flush()).context("cannot write the table")?;
+    }
+    if format == Format::Table {
+        say_gaps(&answer);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The query, ready for one more parameter.
+fn path(arguments: &Arguments) -> Result<String> {
+    let route = match arguments.source.split_once(':') {
+        Some(("sensor", id)) if !id.is_empty() => format!("/api/v1/sensors/{}/features", encoded(id)),
+        Some(("song", id)) if !id.is_empty() => format!("/api/v1/songs/{}/features", encoded(id)),
+        _ => bail!("{}: a source is sensor:ID or song:ID", arguments.source),
+    };
+    let parameters = [
+        ("from", &arguments.from),
+        ("to", &arguments.to),
+        ("features", &arguments.features),
+        ("resolution", &arguments.resolution),
+        ("stat", &arguments.stat),
+        ("fill", &arguments.fill),
+        ("tz", &arguments.tz),
+        ("versions", &arguments.versions),
+        ("revision", &arguments.revision),
+    ];
+    let mut path = format!("{route}?");
+    for (name, value) in parameters {
+        if let Some(value) = value {
+            path.push_str(&format!("{name}={}&", encoded(value)));
+        }
+    }
+    Ok(path)
+}
+
+fn target(arguments: &Arguments) -> Result<Box<dyn Write>> {
+    Ok(match &arguments.out {
+        Some(path) => {
+            let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
+            Box::new(io::BufWriter::new(file))
+        }
+        None => Box::new(io::BufWriter::new(io::stdout().lock())),
+    })
+}
+
+/// How often the pages are begun again when new data came between two of them.
+const ATTEMPTS: usize = 5;
+
+/// The answer with the rows and gaps of all its pages, which are of one revision.
+fn all_pages(server: &Server, path: &str) -> Result<Value> {
+    for _ in 0..ATTEMPTS {
+        if let Some(answer) = pages_of_one_revision(server, &format!("{path}limit=100000&"))? {
+            return Ok(answer);
+        }
+    }
+    bail!("new data comes faster than its pages can be read; ask for a range that ended a while ago, or --format csv")
+}
+
+fn pages_of_one_revision(server: &Server, path: &str) -> Result<Option<Value>> {
+    let mut answer = server.get(path)?;
+    while let Some(cursor) = answer["next"].as_str() {
+        let mut page = server.get(&format!("{path}cursor={}", encoded(cursor)))?;
+        if page["revision"] != answer["revision"] {
+            return Ok(None);
+        }
+        append(&mut answer, &mut page, "rows");
+        append_gaps(&mut answer, &mut page);
+        answer["next"] = page["next"].take();
+    }
+    Ok(Some(answer))
+}
+
+fn append(answer: &mut Value, page: &mut Value, member: &str) {
+    if let (Some(all), Some(more)) = (answer[member].as_array_mut(), page[member].as_array_mut()) {
+        all.append(more);
+    }
+}
+
+/// A gap that a border between pages cut is one gap again.
+fn append_gaps(answer: &mut Value, page: &mut Value) {
+    let last_end = answer["gaps"].as_array().and_then(|gaps| Some(gaps.last()?["to"].clone()));
+    let first = page["gaps"].as_array().and_then(|gaps| gaps.first().cloned());
+    if let (Some(end), Some(first)) = (last_end, first)
+        && first["from"] == end
+    {
+        if let Some(last) = answer["gaps"].as_array_mut().and_then(|gaps| gaps.last_mut()) {
+            last["to"] = first["to"].clone();
+        }
+        if let Some(gaps) = page["gaps"].as_array_mut() {
+            gaps.remove(0);
+        }
+    }
+    append(answer, page, "gaps");
+}
+
+fn people(answer: &Value) -> String {
+    let headings: Vec<String> = answer["columns"].as_array().into_iter().flatten().map(heading).collect();
+    let headings: Vec<&str> = headings.iter().map(String::as_str).collect();
+    let cells = |row: &Value| row.as_array().into_iter().flatten().map(cell).collect::<Vec<_>>();
+    let rows: Vec<Vec<String>> = answer["rows"].as_array().into_iter().flatten().map(cells).collect();
+    table(&headings, &rows)
+}
+
+/// A column's name with its unit, such as `level.a [dBFS]`.
+fn heading(column: &Value) -> String {
+    match column["unit"].as_str() {
+        Some(unit) if unit != "1" => format!("{} [{unit}]", cell(&column["name"])),
+        _ => cell(&column["name"]),
+    }
+}
+
+fn say_gaps(answer: &Value) {
+    let gaps = answer["gaps"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if gaps.is_empty() {
+        return;
+    }
+    let shown = gaps.iter().take(5).map(|gap| format!("\n  {} to {}", cell(&gap["from"]), cell(&gap["to"])));
+    let rest = if gaps.len() > 5 { format!("\n  and {} more", gaps.len() - 5) } else { String::new() };
+    eprintln!("{} gap(s) in which nothing was heard:{}{rest}", gaps.len(), shown.collect::<String>());
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn gaps_that_a_page_cut_are_joined() {
+        let mut answer = json!({"gaps": [{"from": 0, "to": 1}, {"from": 5, "to": 10}]});
+        append_gaps(&mut answer, &mut json!({"gaps": [{"from": 10, "to": 12}, {"from": 20, "to": 21}]}));
+        append_gaps(&mut answer, &mut json!({"gaps": []}));
+        assert_eq!(
+            answer["gaps"],
+            json!([{"from": 0, "to": 1}, {"from": 5, "to": 12}, {"from": 20, "to": 21}])
+        );
+    }
 }

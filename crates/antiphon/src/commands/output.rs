@@ -1,0 +1,83 @@
+//! What commands print: tables for people, JSON for programs.
+
+use std::io::{self, Write};
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+/// Prints one JSON value on a line of its own.
+pub fn print_json(value: &Value) -> Result<()> {
+    print_line(&value.to_string())
+}
+
+/// Prints a list as the API gives lists, all of it in one page.
+pub fn print_json_list(items: &[Value]) -> Result<()> {
+    print_json(&json!({"items": items, "next": null}))
+}
+
+/// Prints a line; a reader that went away (`| head`) ends the command quietly.
+pub fn print_line(line: &str) -> Result<()> {
+    let mut output = io::stdout().lock();
+    match writeln!(output, "{line}").and_then(|()| output.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
+        written => written.context("cannot write to standard output"),
+    }
+}
+
+/// Prints rows under their headings, columns aligned; `nothing` when there are no rows.
+pub fn print_table(headings: &[&str], rows: &[Vec<String>], nothing: &str) -> Result<()> {
+    if rows.is_empty() {
+        eprintln!("{nothing}");
+        return Ok(());
+    }
+    print_line(&table(headings, rows))
+}
+
+/// Rows under their headings; a column whose cells are all numbers is aligned to the right.
+pub fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
+        cells.chain([headings[column].chars().count()]).max().unwrap_or(0)
+    };
+    let numeric = |column: usize| {
+        let mut cells = rows.iter().filter_map(|row| row.get(column)).filter(|cell| !cell.is_empty()).peekable();
+        cells.peek().is_some() && cells.all(|cell| cell.parse::<f64>().is_ok())
+    };
+    let columns: Vec<(usize, bool)> = (0..headings.len()).map(|column| (width(column), numeric(column))).collect();
+    let line = |cells: &mut dyn Iterator<Item = &str>| {
+        let padded = cells.zip(&columns).map(|(cell, &(width, right))| {
+            let space = " ".repeat(width.saturating_sub(cell.chars().count()));
+            if right { format!("{space}{cell}") } else { format!("{cell}{space}") }
+        });
+        padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    let head = line(&mut headings.iter().copied());
+    let body = rows.iter().map(|row| line(&mut row.iter().map(String::as_str)));
+    std::iter::once(head).chain(body).collect::<Vec<_>>().join("\n")
+}
+
+/// A JSON value as a cell: text bare, null empty, control characters (of a terminal) left out.
+pub fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.chars().filter(|character| !character.is_control()).collect(),
+        other => other.to_string(),
+    }
+}
+
+/// Members of JSON objects as rows.
+pub fn rows(items: &[Value], members: &[&str]) -> Vec<Vec<String>> {
+    items.iter().map(|item| members.iter().map(|member| cell(&item[*member])).collect()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_are_aligned() {
+        let items = [json!({"id": "roof", "level": -31.25}), json!({"id": "ä", "level": null}), json!({"id": "x\u{1b}[2J", "level": -4})];
+        let text = table(&["SENSOR", "LEVEL"], &rows(&items, &["id", "level"]));
+        assert_eq!(text, "SENSOR   LEVEL\nroof    -31.25\nä\nx[2J        -4");
+    }
+}

@@ -1,0 +1,250 @@
+//! Where a sender's samples come from: standard input or a command, as WAV, FLAC or bare PCM.
+
+use std::io::{self, Cursor, Read};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use antiphon_audio::decode::{Decoder, Limits};
+use antiphon_audio::encode::{PcmFormat, WavWriter, to_integer};
+use antiphon_audio::{Format, SNIFF_BYTES, sniff};
+use clap::ValueEnum;
+use rustix::process::{Pid, Signal, kill_process_group};
+
+/// A stream may go on for ever.
+const ENDLESS: Limits = Limits { duration: Duration::from_secs(100 * 366 * 24 * 3_600) };
+
+/// The bits that samples are sent with which no FLAC file can hold: floating point, and integers of 32 bits.
+const MOST_BITS: u16 = 24;
+
+/// How bare PCM is to be read.
+#[derive(Clone, Debug, clap::Args)]
+pub struct PcmOptions {
+    /// Bare PCM: samples per second. Without it the input must be WAV or FLAC.
+    #[arg(long, value_name = "HZ", help_heading = "Bare PCM")]
+    pub rate: Option<u32>,
+    /// Bare PCM: channels, interleaved.
+    #[arg(long, value_name = "COUNT", default_value = "1", requires = "rate", help_heading = "Bare PCM")]
+    pub channels: u16,
+    /// Bare PCM: what a sample is; little-endian.
+    #[arg(long, value_name = "FORMAT", default_value = "s16", requires = "rate", help_heading = "Bare PCM")]
+    pub sample_format: SampleFormat,
+}
+
+/// What a sample of bare PCM is.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum SampleFormat {
+    /// Unsigned, 8 bits.
+    U8,
+    /// Signed, 16 bits.
+    S16,
+    /// Signed, 24 bits in 3 bytes.
+    S24,
+    /// Signed, 32 bits.
+    S32,
+    /// Floating point, 32 bits.
+    F32,
+}
+
+impl PcmOptions {
+    fn format(&self) -> Option<PcmFormat> {
+        let (bits, float) = match self.sample_format {
+            SampleFormat::U8 => (8, false),
+            SampleFormat::S16 => (16, false),
+            SampleFormat::S24 => (24, false),
+            SampleFormat::S32 => (32, false),
+            SampleFormat::F32 => (32, true),
+        };
+        self.rate.map(|rate| PcmFormat { rate, channels: self.channels, bits, float })
+    }
+}
+
+/// An open stream of samples.
+pub struct Input {
+    decoder: Decoder,
+    format: PcmFormat,
+}
+
+impl Input {
+    /// Opens a stream: by its first bytes if it is WAV or FLAC, else as the bare PCM that `pcm` describes.
+    pub fn open(mut source: impl Read + Send + Sync + 'static, pcm: &PcmOptions) -> Result<Self> {
+        let mut head = Vec::with_capacity(SNIFF_BYTES);
+        source.by_ref().take(SNIFF_BYTES as u64).read_to_end(&mut head).context("the input cannot be read")?;
+        if head.is_empty() {
+            bail!("the input ended before its first sample; does the program that makes it work?");
+        }
+        let known = sniff(&head);
+        let whole = Cursor::new(head).chain(source);
+        let decoder = match (known, pcm.format()) {
+            (Some(_), _) => Decoder::open(whole, ENDLESS),
+            // Bare PCM is WAV without its header.
+            (None, Some(format)) => Decoder::open(Cursor::new(header(&format)?).chain(whole), ENDLESS),
+            (None, None) => bail!("the input is neither WAV nor FLAC; for bare PCM say --rate, --channels and --sample-format"),
+        };
+        let decoder = decoder.map_err(|error| anyhow!("the input cannot be used: {error}"))?;
+        let info = decoder.info();
+        let bits = if info.float || info.bits > MOST_BITS { MOST_BITS } else { info.bits.max(8) };
+        let format = PcmFormat { rate: info.rate, channels: info.channels, bits, float: false };
+        Ok(Self { decoder, format })
+    }
+
+    /// What [`next`](Self::next) gives: integers that FLAC can hold.
+    pub fn format(&self) -> &PcmFormat {
+        &self.format
+    }
+
+    /// How long it lasts if its header says so, in frames.
+    pub fn frames(&self) -> Option<u64> {
+        self.decoder.info().frames
+    }
+
+    /// Appends the next block to `samples`, interleaved; whether there was one.
+    pub fn next(&mut self, samples: &mut Vec<i32>) -> Result<bool> {
+        let info = *self.decoder.info();
+        if info.float || info.bits > MOST_BITS {
+            let block = self.decoder.next_block().map_err(|error| damaged(&error))?;
+            return Ok(block.is_some_and(|block| {
+                interleave(block.channels(), samples, |sample| to_integer(sample, MOST_BITS));
+                true
+            }));
+        }
+        // WAV keeps fewer than 8 bits in the upper bits of its bytes; FLAC may hold 4 to 7, which we send as 8.
+        let scale = 1 << (self.format.bits - info.bits);
+        let block = self.decoder.next_integers().map_err(|error| damaged(&error))?;
+        Ok(block.is_some_and(|block| {
+            interleave(block.channels(), samples, |sample| sample * scale);
+            true
+        }))
+    }
+
+    /// What the input is, for people.
+    pub fn describe(&self) -> String {
+        let Self { decoder, format } = self;
+        let kind = match decoder.info().format {
+            Format::Wav => "PCM",
+            other => other.name(),
+        };
+        format!("{kind}, {} Hz, {} channel(s), {} bit", format.rate, format.channels, decoder.info().bits)
+    }
+}
+
+fn damaged(error: &antiphon_audio::AudioError) -> anyhow::Error {
+    anyhow!("the input broke off: {error}")
+}
+
+fn interleave<T: Copy>(channels: &[&[T]], samples: &mut Vec<i32>, convert: impl Fn(T) -> i32) {
+    let frames = channels.first().map_or(0, |channel| channel.len());
+    for frame in 0..frames {
+        samples.extend(channels.iter().map(|channel| convert(channel[frame])));
+    }
+}
+
+/// The header of a WAV file whose length is not known.
+fn header(format: &PcmFormat) -> Result<Vec<u8>> {
+    let writer = WavWriter::new(Vec::new(), *format, None).context("this PCM cannot be read")?;
+    writer.finish().context("this PCM cannot be read")
+}
+
+/// A command whose output is the input; ended when dropped.
+pub struct Program {
+    child: Child,
+    line: String,
+}
+
+impl Program {
+    /// Starts a shell command; its standard output.
+    pub fn start(line: &str) -> Result<(Self, ChildStdout)> {
+        let mut child = Command::new("/bin/sh")
+            .args(["-c", line])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            // A group of its own, so that all of a pipeline can be ended, and ends when we say so.
+            .process_group(0)
+            .spawn()
+            .with_context(|| format!("cannot start {line:?}"))?;
+        let output = child.stdout.take().context("the command has no output")?;
+        Ok((Self { child, line: line.to_owned() }, output))
+    }
+
+    /// Asks it to end, so that its output ends.
+    pub fn stop(&self) {
+        if let Some(group) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            let _ = kill_process_group(group, Signal::TERM);
+        }
+    }
+
+    /// After its output has ended: whether it did what it should.
+    pub fn finish(&mut self) -> Result<()> {
+        let status = self.child.wait().with_context(|| format!("{:?} cannot be waited for", self.line))?;
+        if !status.success() {
+            bail!("{:?} ended with {status}", self.line);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        self.stop();
+        let _ = self.child.wait();
+    }
+}
+
+/// Standard input, which is shared and therefore locked for each read.
+pub struct StandardInput;
+
+impl Read for StandardInput {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        io::stdin().lock().read(buffer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pcm(rate: Option<u32>, sample_format: SampleFormat) -> PcmOptions {
+        PcmOptions { rate, channels: 1, sample_format }
+    }
+
+    fn all(bytes: Vec<u8>, options: &PcmOptions) -> (PcmFormat, Vec<i32>) {
+        let mut input = Input::open(Cursor::new(bytes), options).unwrap();
+        let mut samples = Vec::new();
+        while input.next(&mut samples).unwrap() {}
+        (*input.format(), samples)
+    }
+
+    #[test]
+    fn bare_pcm_is_read_as_it_is_described() {
+        let (format, samples) = all(vec![1, 0, 255, 255, 0, 128], &pcm(Some(16_000), SampleFormat::S16));
+        assert_eq!((format.rate, format.bits), (16_000, 16));
+        assert_eq!(samples, [1, -1, -32_768]);
+        let bytes = [0.5_f32, -1.0, 2.0].iter().flat_map(|sample| sample.to_le_bytes()).collect();
+        let (format, samples) = all(bytes, &pcm(Some(48_000), SampleFormat::F32));
+        assert_eq!(format.bits, 24);
+        assert_eq!(samples, [1 << 22, -(1 << 23), (1 << 23) - 1]);
+        assert_eq!(all(vec![0, 128, 255], &pcm(Some(8_000), SampleFormat::U8)).1, [-128, 0, 127]);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_said() {
+        let error = |bytes: &[u8], rate| {
+            Input::open(Cursor::new(bytes.to_vec()), &pcm(rate, SampleFormat::S16)).err().unwrap().to_string()
+        };
+        assert!(error(b"", None).contains("ended before"));
+        assert!(error(b"MZ\x90\0", None).contains("--rate"));
+        assert!(error(&[0; 8], Some(7)).contains("cannot be"));
+    }
+
+    #[test]
+    fn a_command_is_an_input_and_its_failure_is_said() {
+        let (mut program, output) = Program::start("printf 'ab'").unwrap();
+        let mut text = String::new();
+        io::BufReader::new(output).read_to_string(&mut text).unwrap();
+        assert_eq!(text, "ab");
+        program.finish().unwrap();
+        let (mut program, _output) = Program::start("exit 3").unwrap();
+        assert!(program.finish().unwrap_err().to_string().contains("exit status: 3"));
+    }
+}

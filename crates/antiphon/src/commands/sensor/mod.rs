@@ -1,0 +1,166 @@
+//! `antiphon sensor`: manage sensors, and be one.
+
+mod input;
+mod pieces;
+mod record;
+mod sender;
+mod simulate;
+mod spool;
+mod status;
+mod timeline;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+use super::output::{print_json, print_json_list, print_line, print_table, rows};
+use super::server::{Server, ServerOptions, encoded};
+use crate::cli::Globals;
+
+const PATH: &str = "/api/v1/sensors";
+
+/// Options of `antiphon sensor`.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Add a sensor; its key is printed once and not kept.
+    #[command(
+        after_help = "Examples:\n  antiphon sensor add roof > roof.key\n  antiphon sensor add river-2 --name \"River, north bank\" --latitude 48.2 --longitude 16.4 --timezone Europe/Vienna"
+    )]
+    Add {
+        /// Its id: letters a-z, digits and dashes.
+        id: String,
+        /// What people call it.
+        #[arg(long, value_name = "TEXT")]
+        name: Option<String>,
+        /// Degrees north.
+        #[arg(long, allow_negative_numbers = true, requires = "longitude")]
+        latitude: Option<f64>,
+        /// Degrees east.
+        #[arg(long, allow_negative_numbers = true, requires = "latitude")]
+        longitude: Option<f64>,
+        /// The IANA zone whose days count for it.
+        #[arg(long, value_name = "ZONE")]
+        timezone: Option<String>,
+        #[command(flatten)]
+        server: ServerOptions,
+    },
+    /// List the sensors and how they are doing.
+    #[command(after_help = "Examples:\n  antiphon sensor list\n  antiphon sensor list --json")]
+    List {
+        #[command(flatten)]
+        server: ServerOptions,
+    },
+    /// Make one more key for a sensor; it is printed once and not kept.
+    #[command(after_help = "Examples:\n  antiphon sensor key roof > roof.key")]
+    Key {
+        /// The sensor's id.
+        id: String,
+        #[command(flatten)]
+        server: ServerOptions,
+    },
+    /// Remove a sensor and its keys; what was heard stays readable unless --and-data is said.
+    #[command(after_help = "Examples:\n  antiphon sensor remove roof\n  antiphon sensor remove roof --and-data")]
+    Remove {
+        /// The sensor's id.
+        id: String,
+        /// Also delete everything that it has heard.
+        #[arg(long)]
+        and_data: bool,
+        #[command(flatten)]
+        server: ServerOptions,
+    },
+    /// Record: cut a live stream into pieces and send them, whatever happens to the network.
+    Record(record::Arguments),
+    /// Play files or noise as a sensor would send them.
+    Simulate(simulate::Arguments),
+}
+
+/// Runs `antiphon sensor`.
+pub fn run(arguments: Arguments, globals: &Globals) -> Result<ExitCode> {
+    match arguments.command {
+        Command::Add { id, name, latitude, longitude, timezone, server } => {
+            let mut sensor = json!({"id": id});
+            let members = [
+                ("name", name.map(Value::from)),
+                ("latitude", latitude.map(Value::from)),
+                ("longitude", longitude.map(Value::from)),
+                ("timezone", timezone.map(Value::from)),
+            ];
+            for (member, value) in members {
+                if let Some(value) = value {
+                    sensor[member] = value;
+                }
+            }
+            print_key(&Server::find(&server, globals)?.post(PATH, &sensor)?, globals)?;
+        }
+        Command::List { server } => {
+            let sensors = Server::find(&server, globals)?.get_all(PATH)?;
+            if globals.json {
+                print_json_list(&sensors)?;
+            } else {
+                let headings = ["ID", "NAME", "STATUS", "LAST HEARD", "SECONDS TODAY", "GAPS TODAY", "CLOCK SKEW MS"];
+                let members = ["id", "name", "status", "last_heard", "seconds_today", "gaps_today", "clock_skew_ms"];
+                let nothing = "no sensors; `antiphon sensor add ID` makes one";
+                print_table(&headings, &rows(&sensors, &members), nothing)?;
+            }
+        }
+        Command::Key { id, server } => {
+            let key = Server::find(&server, globals)?.post_empty(&format!("{PATH}/{}/keys", encoded(&id)))?;
+            print_key(&key, globals)?;
+        }
+        Command::Remove { id, and_data, server } => {
+            let query = if and_data { "?data=true" } else { "" };
+            Server::find(&server, globals)?.delete(&format!("{PATH}/{}{query}", encoded(&id)))?;
+            if globals.json {
+                print_json(&json!({"id": id, "removed": true, "data": and_data}))?;
+            } else {
+                eprintln!("removed {id}{}", if and_data { " and all that it has heard" } else { "" });
+            }
+        }
+        Command::Record(arguments) => return record::run(&arguments, globals),
+        Command::Simulate(arguments) => return simulate::run(&arguments, globals),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The key alone for people and scripts; `--json` has its id too.
+fn print_key(answer: &Value, globals: &Globals) -> Result<()> {
+    if globals.json {
+        return print_json(answer);
+    }
+    match answer["key"].as_str() {
+        Some(key) => print_line(key),
+        None => bail!("the server gave no key"),
+    }
+}
+
+/// Reads a length of time in seconds, such as `10` or `2.5`, as µs.
+fn seconds(text: &str) -> Result<i64, String> {
+    antiphon_platform::http::parameters::parse_seconds(text)
+        .ok_or_else(|| String::from("seconds, such as 10 or 2.5, with at most six decimals"))
+}
+
+/// Reads the length of a piece: 1 to 300 s, as µs.
+fn piece_seconds(text: &str) -> Result<i64, String> {
+    let micros = seconds(text)?;
+    if (1_000_000..=300_000_000).contains(&micros) { Ok(micros) } else { Err(String::from("1 to 300 seconds")) }
+}
+
+/// Reads the length of a lead-in: 0 to 5 s, as µs.
+fn lead_in_seconds(text: &str) -> Result<i64, String> {
+    let micros = seconds(text)?;
+    if micros <= 5_000_000 { Ok(micros) } else { Err(String::from("0 to 5 seconds")) }
+}
+
+/// Reads a time as the API does.
+fn time(text: &str) -> Result<i64, String> {
+    antiphon_platform::http::time::parse(text).map_err(|error| format!("the time {error}"))
+}

@@ -1,0 +1,164 @@
+//! How a recorder is doing, on standard error: one line that changes on a terminal, news only elsewhere.
+
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use antiphon_platform::clock::{Micros, SECOND};
+use antiphon_platform::http::time;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::spool::Name;
+
+/// A clock that is further off than this is worth a warning: times of recordings are that far off too.
+const SKEW_WORTH_SAYING: Micros = 2 * SECOND;
+
+/// Shows and counts what happens.
+pub struct Status {
+    sensor: String,
+    line: ProgressBar,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    totals: Totals,
+    bytes: u64,
+    last: Option<Name>,
+    skew: Option<Micros>,
+    warned_of_skew: bool,
+    trouble: Option<String>,
+    full: bool,
+}
+
+/// What a run came to.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Totals {
+    /// Pieces that the server has.
+    pub sent: usize,
+    /// Pieces that wait in the spool.
+    pub waiting: usize,
+    /// Pieces that were given up for want of room.
+    pub lost: usize,
+    /// Pieces that the server will never take.
+    pub refused: usize,
+}
+
+impl Status {
+    /// For one sensor.
+    pub fn new(sensor: &str) -> Self {
+        let line = ProgressBar::new_spinner();
+        line.set_style(ProgressStyle::with_template("{spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        line.enable_steady_tick(Duration::from_millis(250));
+        Self { sensor: sensor.to_owned(), line, state: Mutex::default() }
+    }
+
+    /// Says something once.
+    pub fn say(&self, news: &str) {
+        if self.line.is_hidden() {
+            eprintln!("{}: {news}", self.sensor);
+        } else {
+            self.line.println(format!("{}: {news}", self.sensor));
+        }
+    }
+
+    /// A piece is in the spool; so many older ones were given up for it.
+    pub fn kept(&self, lost: usize) {
+        let begins = self.change(|state| {
+            state.totals.lost += lost;
+            let begins = lost > 0 && !state.full;
+            state.full = lost > 0;
+            begins
+        });
+        if begins {
+            self.say("the spool is full: the oldest pieces are given up for new ones until the server takes them");
+        }
+    }
+
+    /// A piece could not be put into the spool.
+    pub fn not_kept(&self, reason: &str) {
+        self.change(|state| state.totals.lost += 1);
+        self.say(&format!("a piece is lost: {reason}"));
+    }
+
+    /// How many pieces wait, and their bytes.
+    pub fn waiting(&self, (pieces, bytes): (usize, u64)) {
+        self.change(|state| {
+            state.totals.waiting = pieces;
+            state.bytes = bytes;
+        });
+    }
+
+    /// The server has a piece; its clock is ahead of ours by `skew`.
+    pub fn sent(&self, name: Name, skew: Option<Micros>) {
+        let (back, skewed) = self.change(|state| {
+            state.totals.sent += 1;
+            state.last = Some(name);
+            state.skew = skew.or(state.skew);
+            let skewed = state.skew.filter(|skew| skew.abs() > SKEW_WORTH_SAYING && !state.warned_of_skew);
+            state.warned_of_skew |= skewed.is_some();
+            (state.trouble.take().is_some(), skewed)
+        });
+        if back {
+            self.say("the server takes pieces again");
+        }
+        if let Some(skew) = skewed {
+            let by = (skew.abs() / SECOND).to_string();
+            let direction = if skew > 0 { "behind" } else { "ahead of" };
+            self.say(&format!("this machine's clock is {by} s {direction} the server's, and so are the times that it sends"));
+        }
+    }
+
+    /// Nothing can be sent now.
+    pub fn cannot_send(&self, reason: &str) {
+        let is_news = self.change(|state| {
+            let is_news = state.trouble.as_deref() != Some(reason);
+            state.trouble = Some(reason.to_owned());
+            is_news
+        });
+        if is_news {
+            self.say(&format!("{reason}. Pieces are kept and sent later"));
+        }
+    }
+
+    /// The server will never take a piece.
+    pub fn refused(&self, reason: &str, kept_at: &Path) {
+        self.change(|state| state.totals.refused += 1);
+        self.say(&format!("{reason}. The piece is kept at {}", kept_at.display()));
+    }
+
+    /// Ends the line; what it came to.
+    pub fn finish(&self, waiting: usize) -> Totals {
+        let totals = self.change(|state| {
+            state.totals.waiting = waiting;
+            state.totals
+        });
+        self.line.finish_and_clear();
+        let mut summary = format!("{} pieces sent", totals.sent);
+        for (count, what) in [(totals.waiting, "kept for the next run"), (totals.lost, "lost"), (totals.refused, "refused")] {
+            if count > 0 {
+                summary.push_str(&format!(", {count} {what}"));
+            }
+        }
+        eprintln!("{}: {summary}", self.sensor);
+        totals
+    }
+
+    fn change<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = act(&mut state);
+        let megabytes = state.bytes as f64 / 1e6;
+        let mut line = format!("{}: {} sent, {} in the spool ({megabytes:.1} MB)", self.sensor, state.totals.sent, state.totals.waiting);
+        if let Some(last) = state.last {
+            line.push_str(&format!(", last sent {}", time::format(last.start)));
+        }
+        if let Some(skew) = state.skew {
+            line.push_str(&format!(", clock {:+.1} s", -(skew as f64) / 1e6));
+        }
+        if state.trouble.is_some() {
+            line.push_str(", server away");
+        }
+        self.line.set_message(line);
+        result
+    }
+}
