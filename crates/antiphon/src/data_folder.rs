@@ -180,7 +180,7 @@ pub fn check_version(path: &Path) -> Result<()> {
     let file = path.join("VERSION");
     let text = match fs::read_to_string(&file) {
         Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(()),
         Err(error) => return Err(error).with_context(|| format!("cannot read {}", file.display())),
     };
     match text.trim().parse::<u32>() {

@@ -235,7 +235,10 @@ impl Config {
             match (known, item.as_table_like()) {
                 (Some(known), _) => match text_of(item, self.entries[known].setting.kind) {
                     Some(text) => self.set(known, text, place, faults),
-                    None => faults.push(wrong_type(&place, known, self.entries[known].setting.kind, item.type_name())),
+                    None => {
+                        let setting = self.entries[known].setting;
+                        faults.push(wrong_type(&place, known, setting.kind, &shown(item, setting.secret)));
+                    }
                 },
                 (None, Some(inner)) if is_section => self.add_table(inner, &key, origin, faults),
                 (None, None) if is_section => {
@@ -276,7 +279,7 @@ impl Config {
     fn unknown(&self, place: &Origin, key: &str) -> String {
         let sections = self.entries.keys().filter_map(|known| Some(known.rsplit_once('.')?.0));
         let hint = nearest(key, self.entries.keys().copied().chain(sections)).map(|near| match place {
-            Origin::Environment(_) => format!("; did you mean {}?", variable(near)),
+            Origin::Environment(_) => format!("; did you mean {near} ({})?", variable(near)),
             _ => format!("; did you mean {near}?"),
         });
         format!("{place}: there is no setting {key}{}", hint.unwrap_or_default())
@@ -398,6 +401,17 @@ fn is_service_link(rest: &str) -> bool {
 
 fn wrong_type(place: &Origin, key: &str, kind: Kind, said: &str) -> String {
     format!("{place}: {key} must be {kind}, not {said}")
+}
+
+/// A value of the file as an error may show it.
+fn shown(item: &Item, secret: bool) -> String {
+    match item.as_value() {
+        Some(Value::String(text)) if !secret => format!("{:?}", text.value().chars().take(100).collect::<String>()),
+        Some(Value::Integer(number)) if !secret => number.value().to_string(),
+        Some(Value::Float(number)) if !secret => number.value().to_string(),
+        Some(Value::Boolean(flag)) if !secret => flag.value().to_string(),
+        _ => item.type_name().to_owned(),
+    }
 }
 
 /// A value of the file in the form that the environment has; `None` when it is of another type.

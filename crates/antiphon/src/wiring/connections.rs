@@ -8,10 +8,12 @@ use std::time::Duration;
 use antiphon_analysis::topics;
 use antiphon_platform::blobs::Blobs;
 use antiphon_platform::blobs::folder::{Access as BlobAccess, FolderBlobs};
+use antiphon_platform::clock::Clock;
 use antiphon_platform::config::Config;
 use antiphon_platform::db::{Database, DbError, Migration, Reader};
 use antiphon_platform::disk;
 use antiphon_platform::queue::Queue;
+use antiphon_platform::queue::files::FileQueue;
 use anyhow::{Context, Result, bail};
 
 use crate::data_folder::DataFolder;
@@ -196,6 +198,6 @@ pub fn open_blobs(folder: &Path, access: Access) -> Result<Arc<dyn Blobs>> {
 /// # Errors
 /// When it cannot be used.
 pub async fn open_queue(folder: &Path, role: &Role) -> Result<Arc<dyn Queue>> {
-    let _ = (folder, role);
-    bail!("the queue engine is not in this build")
+    let queue = FileQueue::open(folder, role.queue_access(), Clock::system());
+    Ok(Arc::new(queue.await.context("cannot open the queue")?))
 }

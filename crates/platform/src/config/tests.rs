@@ -64,7 +64,7 @@ fn faults_name_key_file_line_and_the_nearest_key() {
             "antiphon.toml:3: there is no setting auth.public_raeds; did you mean auth.public_reads?",
         ),
         ("[auht]\nx = 1", "antiphon.toml:1: there is no setting auht; did you mean auth?"),
-        ("[auth]\npublic_reads = \"yes\"", "antiphon.toml:2: auth.public_reads must be true or false, not string"),
+        ("[auth]\npublic_reads = \"yes\"", "antiphon.toml:2: auth.public_reads must be true or false, not \"yes\""),
         (
             "limits.recording_bytes = 0",
             "antiphon.toml:1: limits.recording_bytes must be a whole number from 1 to 1073741824, not \"0\"",
@@ -91,7 +91,7 @@ fn all_faults_are_told_at_once() {
 #[test]
 fn variables_are_checked_too() {
     let unknown = fault(&environment("ANTIPHON_AUTH_PUBLIC_READS", "true"));
-    assert!(unknown.ends_with("did you mean ANTIPHON_AUTH__PUBLIC_READS?"), "{unknown}");
+    assert!(unknown.ends_with("did you mean auth.public_reads (ANTIPHON_AUTH__PUBLIC_READS)?"), "{unknown}");
     let wrong = fault(&environment("ANTIPHON_AUTH__PUBLIC_READS", "yes"));
     assert!(wrong.contains("environment variable ANTIPHON_AUTH__PUBLIC_READS"), "{wrong}");
     for other in ["ANTIPHON_DATA", "ANTIPHON_SERVICE_HOST", "ANTIPHON_PORT_8470_TCP_ADDR", "HOME"] {
@@ -111,6 +111,12 @@ fn secrets_are_never_shown() {
     let shown = serde_json::to_string(&config.show()).unwrap();
     assert!(!shown.contains("hunter2"), "{shown}");
     assert!(shown.contains("postgres://***@host/name"), "{shown}");
+}
+
+#[test]
+fn a_secret_of_the_wrong_type_is_not_shown() {
+    let fault = fault(&file("mail.password = [\"hunter2\"]"));
+    assert!(!fault.contains("hunter2"), "{fault}");
 }
 
 #[test]
