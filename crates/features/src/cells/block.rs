@@ -3,7 +3,7 @@
 use super::bytes::{CellError, Input, Rows, put_varint};
 use super::histogram::Histogram;
 use super::loudness::{Energies, Loudness, Slot};
-use super::{Cell, Layer, LayerKind, PREVIEW_BANDS, Partial, SECOND, Values};
+use super::{Cell, Layer, LayerKind, PREVIEW_BANDS, Partial, PreviewRows, SECOND, Values};
 
 /// First byte of every block and cell: this layout.
 pub(super) const FORMAT: u8 = 1;
@@ -69,7 +69,7 @@ pub fn decode_block(layer: &Layer, minute: i64, bytes: &[u8]) -> Result<Vec<Part
             LayerKind::Fields { .. } => Values::Fields { count: input.varint()?, values: rows.take(&mut input)? },
             LayerKind::Histogram => Values::Histogram(Histogram::take(&mut input)?),
             LayerKind::Loudness => Values::Energies(Energies::take(&mut input, header, &mut rows)?),
-            LayerKind::Preview => Values::Preview(take_preview(&mut input)?),
+            LayerKind::Preview => Values::Preview(Box::new(take_preview(&mut input)?)),
         };
         partials.push(Partial { second, from: header.from, to: header.to, values });
         next = place + 1;
@@ -117,7 +117,7 @@ pub fn decode_cell(layer: &'static Layer, bytes: &[u8]) -> Result<Cell, CellErro
             1 => Values::Energies(take_energies(&mut input)?),
             _ => return Err(CellError::Range("kind of loudness")),
         },
-        LayerKind::Preview => Values::Preview(take_preview(&mut input)?),
+        LayerKind::Preview => Values::Preview(Box::new(take_preview(&mut input)?)),
     };
     input.end()?;
     Ok(Cell { layer, heard, values })
@@ -162,7 +162,7 @@ fn take_energies(input: &mut Input<'_>) -> Result<Energies, CellError> {
     Ok(Energies { slots, true_peak: row[10] })
 }
 
-fn put_preview(out: &mut Vec<u8>, rows: &[Option<[u8; PREVIEW_BANDS]>; 10]) {
+fn put_preview(out: &mut Vec<u8>, rows: &PreviewRows) {
     let present = rows.iter().enumerate().fold(0u64, |bits, (index, row)| bits | u64::from(row.is_some()) << index);
     put_varint(out, present);
     for row in rows.iter().flatten() {
@@ -170,7 +170,7 @@ fn put_preview(out: &mut Vec<u8>, rows: &[Option<[u8; PREVIEW_BANDS]>; 10]) {
     }
 }
 
-fn take_preview(input: &mut Input<'_>) -> Result<[Option<[u8; PREVIEW_BANDS]>; 10], CellError> {
+fn take_preview(input: &mut Input<'_>) -> Result<PreviewRows, CellError> {
     let present = input.varint()?;
     if present >> 10 != 0 {
         return Err(CellError::Range("number of preview rows"));

@@ -102,9 +102,12 @@ pub enum Values {
     Energies(Energies),
     /// Loudness of a second or more.
     Loudness(Loudness),
-    /// Ten rows of [`PREVIEW_BANDS`] bytes a second, by tenth of the second; those not heard are absent.
-    Preview([Option<[u8; PREVIEW_BANDS]>; 10]),
+    /// Ten rows of [`PREVIEW_BANDS`] bytes.
+    Preview(Box<PreviewRows>),
 }
+
+/// The preview of a second: a row for each tenth, `None` where nothing was heard.
+pub type PreviewRows = [Option<[u8; PREVIEW_BANDS]>; 10];
 
 /// Bands of a preview row.
 pub const PREVIEW_BANDS: usize = 64;
@@ -249,12 +252,12 @@ fn merge_previews(children: &[(u64, &Values)]) -> Values {
     let mut rows = [None; 10];
     for (_, values) in children {
         if let Values::Preview(more) = values {
-            for (row, other) in rows.iter_mut().zip(more) {
+            for (row, other) in rows.iter_mut().zip(more.iter()) {
                 *row = row.or(*other);
             }
         }
     }
-    Values::Preview(rows)
+    Values::Preview(Box::new(rows))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 
 use std::f64::consts::PI;
 
-use wide::{f32x4, f32x8};
+use wide::f32x4;
 
 use crate::filter::Section;
 
@@ -80,15 +80,19 @@ fn mirrored_pole(b: f64) -> (f64, f64) {
     (-(re - root_re), (im - root_im).abs())
 }
 
-/// Filters of up to four bands, by lane, and for two channels.
+/// Filters of up to four bands, by lane.
 #[derive(Clone, Debug)]
 struct Lanes {
     /// Index of the band in each lane.
     bands: Vec<usize>,
-    /// b0, b1, b2, a1, a2 of each section; lanes 0 to 3 are the left channel, 4 to 7 the right.
-    sections: [[f32x8; 5]; 3],
-    states: [[f32x8; 2]; 3],
-    sums: [f64; 2 * LANES],
+    /// b2 / b0, a1 and a2 of each section. They run with b0 = 1, and b1 is -(b0 + b2): there is a zero at 0 Hz.
+    sections: [[f32x4; 3]; 3],
+    /// |gain|² by lane, which makes up for the b0 of all sections.
+    gains: [f64; LANES],
+    /// By channel.
+    states: [[[f32x4; 2]; 3]; 2],
+    /// Sums of squares by channel and lane, without gains.
+    sums: [[f64; LANES]; 2],
 }
 
 /// What runs at one rate.
@@ -124,27 +128,27 @@ impl Bank {
         Bank { octaves }
     }
 
-    /// Takes two channels of equal length, whose first sample has the number `first`. Sums are kept of what `counts`.
-    pub(super) fn run(&mut self, first: i64, left: &[f32], right: &[f32], counts: bool) {
+    /// Takes one or two channels of equal length, whose first sample has the number `first`. Sums are kept of what
+    /// `counts`.
+    pub(super) fn run(&mut self, first: i64, channels: &[&[f32]], counts: bool) {
         let Some(top) = self.octaves.first_mut() else {
             return;
         };
-        top.take(left, right, counts);
+        top.take(channels, counts);
         let mut first = first;
         for halved in 1..self.octaves.len() {
             let (above, below) = self.octaves.split_at_mut(halved);
             let (above, octave) = (&mut above[halved - 1], &mut below[0]);
-            let mut input = std::mem::take(&mut octave.input);
-            input.iter_mut().for_each(Vec::clear);
-            if halved == 1 {
-                above.decimator.run(first, left, right, &mut input);
-            } else {
-                above.decimator.run(first, &above.input[0], &above.input[1], &mut input);
-            }
+            let (left, right) = match halved {
+                1 => (channels[0], channels[channels.len() - 1]),
+                _ => (&above.input[0][..], &above.input[1][..]),
+            };
+            above.decimator.run(first, left, right, &mut octave.input);
             // A pair belongs to the instant of its second sample.
             first = first.div_euclid(2);
-            octave.take(&input[0], &input[1], counts);
-            octave.input = input;
+            let [left, right] = std::mem::take(&mut octave.input);
+            octave.take(&[&left[..], &right[..]][..channels.len()], counts);
+            octave.input = [left, right];
         }
     }
 
@@ -158,56 +162,59 @@ impl Bank {
                 continue;
             };
             for (lane, &band) in lanes.bands.iter().enumerate() {
-                means[band] = [lanes.sums[lane] / samples, lanes.sums[LANES + lane] / samples];
+                means[band] = lanes.sums.map(|sums| sums[lane] * lanes.gains[lane] / samples);
             }
-            lanes.sums = [0.0; 2 * LANES];
+            lanes.sums = [[0.0; LANES]; 2];
         }
         means
     }
 }
 
 impl Octave {
-    fn take(&mut self, left: &[f32], right: &[f32], counts: bool) {
+    fn take(&mut self, channels: &[&[f32]], counts: bool) {
         if let Some(lanes) = &mut self.lanes {
-            lanes.run(left, right, counts);
+            for (index, samples) in channels.iter().enumerate() {
+                lanes.run(index, samples, counts);
+            }
         }
         if counts {
-            self.samples += left.len() as u64;
+            self.samples += channels[0].len() as u64;
         }
     }
 }
 
 impl Lanes {
     fn new(bands: Vec<usize>, rate: f64) -> Lanes {
-        let mut coefficients = [[[0f32; 2 * LANES]; 5]; 3];
+        let mut coefficients = [[[0f32; LANES]; 3]; 3];
+        let mut gains = [1.0; LANES];
         for (lane, &band) in bands.iter().enumerate() {
             for (slot, section) in coefficients.iter_mut().zip(design(band, rate)) {
-                let values = [section.b[0], section.b[1], section.b[2], section.a[0], section.a[1]];
+                let values = [section.b[2] / section.b[0], section.a[0], section.a[1]];
                 for (lanes, value) in slot.iter_mut().zip(values) {
                     lanes[lane] = value as f32;
-                    lanes[LANES + lane] = value as f32;
                 }
+                gains[lane] *= section.b[0] * section.b[0];
             }
         }
-        let sections = coefficients.map(|section| section.map(f32x8::new));
-        Lanes { bands, sections, states: [[f32x8::ZERO; 2]; 3], sums: [0.0; 2 * LANES] }
+        let sections = coefficients.map(|section| section.map(f32x4::new));
+        Lanes { bands, sections, gains, states: [[[f32x4::ZERO; 2]; 3]; 2], sums: [[0.0; LANES]; 2] }
     }
 
-    fn run(&mut self, left: &[f32], right: &[f32], counts: bool) {
+    fn run(&mut self, channel: usize, samples: &[f32], counts: bool) {
         let [c0, c1, c2] = self.sections;
-        let [mut s0, mut s1, mut s2] = self.states;
-        let mut sum = f32x8::ZERO;
-        for (&left, &right) in left.iter().zip(right) {
-            let x = f32x8::new([left, left, left, left, right, right, right, right]);
+        let [mut s0, mut s1, mut s2] = self.states[channel];
+        let mut sum = f32x4::ZERO;
+        for &sample in samples {
+            let x = f32x4::splat(sample);
             let x = section(&c0, &mut s0, x);
             let x = section(&c1, &mut s1, x);
             let x = section(&c2, &mut s2, x);
             sum += x * x;
         }
-        let flush = |value: f32x8| value.to_array().map(|value| if value.abs() < TINY { 0.0 } else { value });
-        self.states = [s0, s1, s2].map(|state| state.map(|value| f32x8::new(flush(value))));
+        let flush = |value: f32x4| f32x4::new(value.to_array().map(|v| if v.abs() < TINY { 0.0 } else { v }));
+        self.states[channel] = [s0, s1, s2].map(|state| state.map(flush));
         if counts {
-            for (total, sum) in self.sums.iter_mut().zip(sum.to_array()) {
+            for (total, sum) in self.sums[channel].iter_mut().zip(sum.to_array()) {
                 *total += f64::from(sum);
             }
         }
@@ -215,18 +222,22 @@ impl Lanes {
 }
 
 #[inline(always)]
-fn section(c: &[f32x8; 5], state: &mut [f32x8; 2], x: f32x8) -> f32x8 {
-    let y = x * c[0] + state[0];
-    state[0] = x * c[1] - y * c[3] + state[1];
-    state[1] = x * c[2] - y * c[4];
+fn section(c: &[f32x4; 3], state: &mut [f32x4; 2], x: f32x4) -> f32x4 {
+    let y = x + state[0];
+    let last = x * c[0];
+    state[0] = (state[1] - x - last) - y * c[1];
+    state[1] = last - y * c[2];
     y
 }
 
 /// Allpass coefficients of the half-band low-pass: elliptic of order 13, pass band to 0.2245 of the rate, 80 dB from
 /// 0.2755. R. Valenzuela and A. Constantinides, "Digital signal processing schemes for efficient interpolation and
 /// decimation" (1983). The first three are those of the branch of odd samples.
-const ALLPASS: [[f32; 2]; 3] =
-    [[0.059_620_127, 0.213_856_88], [0.409_381_99, 0.601_014_15], [0.770_181_76, 0.922_885_27]];
+const ALLPASS: [[f64; 2]; 3] = [
+    [0.059_620_126_567, 0.213_856_881_686],
+    [0.409_381_991_718, 0.601_014_144_538],
+    [0.770_181_761_457, 0.922_885_274_599],
+];
 
 /// Halves the rate of two channels. Lanes are (channel, branch).
 #[derive(Clone, Debug)]
@@ -242,29 +253,42 @@ impl HalfBand {
         HalfBand { inputs: [f32x4::ZERO; 3], outputs: [f32x4::ZERO; 3], held: [0.0; 2] }
     }
 
-    /// Appends to `halved` a sample for each pair (even, odd) of sample numbers that is complete.
+    /// Puts into `halved` a sample for each pair (even, odd) of sample numbers that is complete.
     fn run(&mut self, first: i64, left: &[f32], right: &[f32], halved: &mut [Vec<f32>; 2]) {
         let (mut left, mut right) = (left, right);
-        if first.rem_euclid(2) == 1 {
-            if let ([l, left_rest @ ..], [r, right_rest @ ..]) = (left, right) {
-                let held = self.held;
-                self.pairs(&[held[0], *l], &[held[1], *r], halved);
-                (left, right) = (left_rest, right_rest);
-            }
+        let mut done = 0;
+        for channel in halved.iter_mut() {
+            channel.resize(left.len() / 2 + 1, 0.0);
         }
-        self.pairs(left, right, halved);
+        if first.rem_euclid(2) == 1
+            && let ([l, left_rest @ ..], [r, right_rest @ ..]) = (left, right)
+        {
+            let held = self.held;
+            self.pairs(&[held[0], *l], &[held[1], *r], halved, 0);
+            (left, right) = (left_rest, right_rest);
+            done = 1;
+        }
+        self.pairs(left, right, halved, done);
+        for channel in halved {
+            channel.truncate(done + left.len() / 2);
+        }
         if left.len() % 2 == 1 {
             self.held = [left[left.len() - 1], right[right.len() - 1]];
         }
     }
 
-    fn pairs(&mut self, left: &[f32], right: &[f32], halved: &mut [Vec<f32>; 2]) {
-        let coefficients = ALLPASS.map(|[odd, even]| f32x4::new([odd, even, odd, even]));
+    fn pairs(&mut self, left: &[f32], right: &[f32], halved: &mut [Vec<f32>; 2], at: usize) {
+        let coefficients = ALLPASS.map(|stage| {
+            let [odd, even] = stage.map(|coefficient| coefficient as f32);
+            f32x4::new([odd, even, odd, even])
+        });
         let [mut x0, mut x1, mut x2] = self.inputs;
         let [mut y0, mut y1, mut y2] = self.outputs;
         let [to_left, to_right] = halved;
-        for (left, right) in left.chunks_exact(2).zip(right.chunks_exact(2)) {
-            let x = f32x4::new([left[1], left[0], right[1], right[0]]);
+        let to = to_left[at..].iter_mut().zip(&mut to_right[at..]);
+        let from = left.as_chunks::<2>().0.iter().zip(right.as_chunks::<2>().0);
+        for (([left_even, left_odd], [right_even, right_odd]), (to_left, to_right)) in from.zip(to) {
+            let x = f32x4::new([*left_odd, *left_even, *right_odd, *right_even]);
             let y = (x - y0) * coefficients[0] + x0;
             (x0, y0) = (x, y);
             let x = y;
@@ -274,8 +298,8 @@ impl HalfBand {
             let y = (x - y2) * coefficients[2] + x2;
             (x2, y2) = (x, y);
             let [left_odd, left_even, right_odd, right_even] = y.to_array();
-            to_left.push(0.5 * (left_odd + left_even));
-            to_right.push(0.5 * (right_odd + right_even));
+            *to_left = 0.5 * (left_odd + left_even);
+            *to_right = 0.5 * (right_odd + right_even);
         }
         let flush = |value: f32x4| f32x4::new(value.to_array().map(|v| if v.abs() < TINY { 0.0 } else { v }));
         self.inputs = [x0, x1, x2].map(flush);

@@ -267,7 +267,7 @@ impl Level {
                 }
             }
             if self.wanted.bands {
-                self.banks[index].run(first, left, right, counts);
+                self.banks[index].run(first, pair, counts);
             }
         }
         if counts {

@@ -238,7 +238,8 @@ fn fit(samples: &[f32]) -> bool {
     let mut unfit = false;
     for &sample in samples {
         let size = sample.abs();
-        unfit |= !(size <= LARGEST) | ((size < SMALLEST) & (size > 0.0));
+        // NaN is in no range.
+        unfit |= !((SMALLEST..=LARGEST).contains(&size) | (size == 0.0));
     }
     !unfit
 }

@@ -2,7 +2,7 @@
 
 use super::clock::Clock;
 use super::{Analysis, Annotation, Block, Summary, SummaryValue};
-use crate::cells::{self, FRAMES, FrameEncoder, Layer, PREVIEW_BANDS, Partial, Values};
+use crate::cells::{self, FRAMES, FrameEncoder, Layer, PREVIEW_BANDS, Partial, PreviewRows, Values};
 use crate::descriptor::{Aggregate, Descriptor, Hop};
 use crate::registry::Request;
 
@@ -18,7 +18,7 @@ pub struct Sink {
     hop: Option<Hop>,
     keeps_frames: bool,
     frames: Option<FrameEncoder>,
-    preview: Option<(i64, [Option<[u8; PREVIEW_BANDS]>; 10])>,
+    preview: Option<(i64, PreviewRows)>,
     blocks: Vec<Block>,
     annotations: Vec<Annotation>,
     summaries: Vec<Summary>,
@@ -231,7 +231,7 @@ impl Sink {
         if let Some((second, rows)) = self.preview.take() {
             let layer = self.layers.iter().find(|open| !open.layer.rolls_up());
             if let Some(layer) = layer.map(|open| open.layer.id.layer) {
-                self.partial(layer, second, Values::Preview(rows));
+                self.partial(layer, second, Values::Preview(Box::new(rows)));
             }
         }
     }

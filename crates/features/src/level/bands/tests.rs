@@ -44,7 +44,7 @@ fn half_band_power(w: f64) -> f64 {
         ALLPASS
             .iter()
             .map(|stage| {
-                let (a, w) = (f64::from(stage[branch]), 2.0 * w);
+                let (a, w) = (stage[branch], 2.0 * w);
                 // (a + e^-jw) / (1 + a e^-jw)
                 (-w.sin()).atan2(a + w.cos()) - (-a * w.sin()).atan2(1.0 + a * w.cos())
             })
@@ -117,8 +117,8 @@ fn the_running_filters_do_what_the_design_says() {
         let tone: Vec<f32> = (0..6 * rate).map(|n| (step * f64::from(n)).sin() as f32).collect();
         let silence = vec![0.0; tone.len()];
         let (settle, body) = tone.split_at(2 * rate as usize);
-        bank.run(0, settle, &silence[..settle.len()], false);
-        bank.run(settle.len() as i64, body, &silence[..body.len()], true);
+        bank.run(0, &[settle, &silence[..settle.len()]], false);
+        bank.run(settle.len() as i64, &[body, &silence[..body.len()]], true);
         let [left, right] = bank.take_mean_squares()[band];
         let expected = response(band, rate, frequency) * 0.5;
         let difference = 10.0 * (left / expected).log10();
