@@ -7,6 +7,7 @@ mod routers;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use antiphon_analysis::recordings::media;
 use antiphon_analysis::store;
@@ -25,6 +26,7 @@ use antiphon_platform::jobs::{self, Job, JobError, Outcome};
 use antiphon_platform::outbox;
 use antiphon_platform::queue::Queue;
 use anyhow::{Context, Result, bail};
+use futures::FutureExt;
 use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -36,6 +38,10 @@ use crate::supervise::Task;
 
 /// Recordings that media cuts at once in one process: each may be as large as an upload.
 const CUT_AT_ONCE: usize = 2;
+
+/// Days end once a day, audio expires by days: an hour late is early enough.
+const RETENTION_EVERY: Duration = Duration::from_secs(3_600);
+const SWEEP_EVERY: Duration = Duration::from_secs(6 * 3_600);
 
 /// Free space in bytes below which the folder is not ready for more.
 const RESERVE: u64 = 32 << 20;
@@ -49,6 +55,7 @@ pub struct Wiring {
     workers: usize,
     limits: Limits,
     keys: Option<Keys>,
+    public_reads: bool,
     folder: PathBuf,
     /// Opens everything to commands beside an `api`; removed when dropped.
     _token: Option<LocalToken>,
@@ -76,8 +83,9 @@ impl Wiring {
         if is_api {
             operator::ensure_key(&connections.database("api")?, &clock, folder.path()).await?;
         }
+        let public_reads = config.boolean("auth.public_reads")?;
         let options = Options {
-            public_reads: config.boolean("auth.public_reads")?,
+            public_reads,
             local_token: token.as_ref(),
             requests_per_second: config.number("limits.requests_per_second")?,
         };
@@ -98,6 +106,7 @@ impl Wiring {
             workers,
             limits,
             keys,
+            public_reads,
             folder: folder.path().to_owned(),
             _token: token,
         })
@@ -204,23 +213,22 @@ impl Wiring {
         let queue = self.connections.queue("write")?;
         let (clock, stop) = (self.clock.clone(), stop.clone());
         let writer: Task = {
-            let (database, clock, stop) = (database.clone(), clock.clone(), stop.clone());
+            let (database, queue, clock, stop) = (database.clone(), Arc::clone(&queue), clock.clone(), stop.clone());
             Box::new(move || {
                 let run = store::writer::run(database.clone(), Arc::clone(&queue), clock.clone(), stop.clone());
-                Box::pin(async move {
-                    run.await;
-                    Ok(())
-                })
+                Box::pin(run.map(Ok))
             })
         };
-        let roll_up: Task = Box::new(move || {
-            let run = store::rollup::run(database.clone(), clock.clone(), stop.clone());
-            Box::pin(async move {
-                run.await;
-                Ok(())
+        let dead_letters: Task = {
+            let (database, clock, stop) = (database.clone(), clock.clone(), stop.clone());
+            Box::new(move || {
+                let run = store::dead_letters::run(database.clone(), Arc::clone(&queue), clock.clone(), stop.clone());
+                Box::pin(run.map(Ok))
             })
-        });
-        Ok(vec![("write", writer), ("write: roll-ups", roll_up)])
+        };
+        let roll_up: Task =
+            Box::new(move || Box::pin(store::rollup::run(database.clone(), clock.clone(), stop.clone()).map(Ok)));
+        Ok(vec![("write", writer), ("write: dead letters", dead_letters), ("write: roll-ups", roll_up)])
     }
 
     fn relay(&self, stop: &CancellationToken) -> Result<Task> {
@@ -290,7 +298,7 @@ impl Wiring {
     /// When a role lacks a connection that the role table gives it.
     pub async fn router(&self) -> Result<OpenApiRouter> {
         let is_api = self.roles.iter().any(|role| role.name == "api");
-        if is_api { routers::api(self) } else { routers::query(self) }
+        if is_api { routers::api(self) } else { routers::query_only(self) }
     }
 
     /// Keeps the gauges of the queue's depths up to date, for as long as it is polled.
@@ -298,7 +306,7 @@ impl Wiring {
         let queue = self.connections.any_queue();
         async move {
             let Some(queue) = queue else { return std::future::pending().await };
-            let mut ticks = tokio::time::interval(std::time::Duration::from_secs(5));
+            let mut ticks = tokio::time::interval(Duration::from_secs(5));
             loop {
                 ticks.tick().await;
                 show_depths(&*queue).await;
@@ -335,21 +343,24 @@ fn owner() -> String {
 }
 
 /// The jobs of all capabilities.
-pub fn all_jobs(database: &Database, blobs: &Arc<dyn Blobs>, clock: &Clock) -> Vec<Job> {
-    let (database, blobs, clock) = (database.clone(), Arc::clone(blobs), clock.clone());
-    let sweep = Job::new(
-        "sweep-songs",
-        "removes files of songs that crashes left behind",
-        std::time::Duration::from_secs(3_600),
-        move || {
-            let (database, blobs, clock) = (database.clone(), Arc::clone(&blobs), clock.clone());
+fn all_jobs(database: &Database, blobs: &Arc<dyn Blobs>, clock: &Clock) -> Vec<Job> {
+    let handles = (database.clone(), Arc::clone(blobs), clock.clone());
+    let retention = {
+        let handles = handles.clone();
+        Job::new("retention", "lets go of everything whose time is over", RETENTION_EVERY, move || {
+            let (database, blobs, clock) = handles.clone();
             async move {
-                antiphon_catalog::sweep(&database, &*blobs, &clock)
-                    .await
-                    .map(|_| ())
-                    .map_err(|error| JobError::Retry(error.to_string()))
+                let run = store::retention::run(&database, &blobs, clock.now()).await;
+                run.map_err(|error| JobError::Retry(error.to_string()))
             }
-        },
-    );
-    vec![sweep]
+        })
+    };
+    let sweep = Job::new("sweep-songs", "removes files of songs that crashes left behind", SWEEP_EVERY, move || {
+        let (database, blobs, clock) = handles.clone();
+        async move {
+            let swept = antiphon_catalog::sweep(&database, &*blobs, &clock).await;
+            swept.map(|_| ()).map_err(|error| JobError::Retry(error.to_string()))
+        }
+    });
+    vec![retention, sweep]
 }

@@ -5,11 +5,17 @@ use std::sync::Arc;
 use antiphon_analysis::recordings::routes::{self as recordings, AcceptApi, AudioApi};
 use antiphon_analysis::recordings::{Acceptor, Rows, Uploads};
 use antiphon_analysis::sensors::{self, Directory};
+use antiphon_analysis::store::{self, dead_letters};
+use antiphon_analysis::{plan, query};
+use antiphon_catalog::{SongData, SongId};
 use antiphon_identity::authenticate;
+use antiphon_platform::db::{DbError, WriteTransaction};
 use anyhow::Result;
+use async_trait::async_trait;
 use axum::middleware::from_fn_with_state;
 use axum::routing::any;
 use http::StatusCode;
+use prost::Message;
 use utoipa_axum::router::OpenApiRouter;
 
 use super::Wiring;
@@ -30,10 +36,20 @@ pub fn api(wiring: &Wiring) -> Result<OpenApiRouter> {
     };
     let manage =
         sensors::routes::ManageApi { database: database.clone(), directory, keys: keys.clone(), clock: clock.clone() };
+    let songs = antiphon_catalog::Api {
+        db: database.clone(),
+        blobs: Arc::clone(&blobs),
+        clock: clock.clone(),
+        song_limit: wiring.limits.song,
+        plan: plan::song_default().encode_to_vec().into(),
+        data: Arc::new(AnalysisOfSongs),
+    };
     let router = reads(wiring)?
         .merge(recordings::accept_routes(accept))
         .merge(recordings::audio_routes(AudioApi { reader, blobs: Arc::clone(&blobs) }))
         .merge(sensors::routes::manage_routes(manage))
+        .merge(antiphon_catalog::write_routes(songs))
+        .merge(dead_letters::routes(dead_letters::Api { db: database.clone() }))
         .merge(antiphon_identity::routes(antiphon_identity::Api {
             db: database.clone(),
             keys: keys.clone(),
@@ -43,7 +59,7 @@ pub fn api(wiring: &Wiring) -> Result<OpenApiRouter> {
 }
 
 /// The GETs that need the database only, for reading.
-pub fn query(wiring: &Wiring) -> Result<OpenApiRouter> {
+pub fn query_only(wiring: &Wiring) -> Result<OpenApiRouter> {
     behind_keys(reads(wiring)?, wiring)
 }
 
@@ -51,9 +67,20 @@ fn reads(wiring: &Wiring) -> Result<OpenApiRouter> {
     let reader = wiring.connections.reader("query")?;
     let clock = wiring.clock.clone();
     Ok(OpenApiRouter::default()
-        .merge(sensors::routes::read_routes(sensors::routes::ReadApi { reader: reader.clone(), clock }))
+        .merge(sensors::routes::read_routes(sensors::routes::ReadApi { reader: reader.clone(), clock: clock.clone() }))
         .merge(recordings::read_routes(recordings::ReadApi { reader: reader.clone() }))
-        .merge(antiphon_catalog::read_routes(reader)))
+        .merge(antiphon_catalog::read_routes(reader.clone()))
+        .merge(query::router(query::Api::new(reader, clock, wiring.public_reads))))
+}
+
+/// What the analysis keeps about songs, and the catalogue does not know of.
+struct AnalysisOfSongs;
+
+#[async_trait]
+impl SongData for AnalysisOfSongs {
+    async fn forget(&self, tx: &mut WriteTransaction, song: SongId) -> Result<(), DbError> {
+        store::delete_song(tx, &song.to_string()).await
+    }
 }
 
 /// What is no route gets 401 before 404, as routes do.

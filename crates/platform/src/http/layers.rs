@@ -162,9 +162,8 @@ async fn as_problem(request: Request, next: Next, routes: &[String]) -> Response
             Problem::not_found(format!("there is no route {path}")).hint(nearest_route(&path, routes))
         }
         StatusCode::METHOD_NOT_ALLOWED => {
-            let allowed =
-                parts.headers.get(header::ALLOW).and_then(|allow| allow.to_str().ok()).unwrap_or("other methods");
-            Problem::new(status, "method-not-allowed", format!("{path} does not take {method}, but {allowed}"))
+            let detail = format!("{path} does not take {method}; the header Allow says what it takes");
+            Problem::new(status, "method-not-allowed", detail)
         }
         // Our contract knows no 422: a field that cannot be is a bad request.
         StatusCode::UNPROCESSABLE_ENTITY => Problem::bad_request("bad-request", text),
