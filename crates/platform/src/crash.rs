@@ -15,10 +15,11 @@ static ARMED: OnceLock<Option<Armed>> = OnceLock::new();
 
 /// A place with a name, such as `queue.after-confirm`.
 pub fn point(name: &str) {
-    if let Some(armed) = ARMED.get_or_init(|| parse(&std::env::var("ANTIPHON_CRASH_POINT").ok()?)) {
-        if armed.name == name && armed.passes_left.fetch_sub(1, Ordering::SeqCst) == 1 {
-            let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
-        }
+    let armed = ARMED.get_or_init(|| parse(&std::env::var("ANTIPHON_CRASH_POINT").ok()?));
+    let Some(armed) = armed.as_ref().filter(|armed| armed.name == name) else { return };
+    if armed.passes_left.fetch_sub(1, Ordering::SeqCst) == 1 {
+        // It does not return from this.
+        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
     }
 }
 

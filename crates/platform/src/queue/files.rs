@@ -22,6 +22,7 @@ mod wake;
 mod writer;
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -254,14 +255,13 @@ impl Engine {
         if writers.closed {
             return Err(QueueError::Unavailable(String::from("the queue is closed")));
         }
-        if !writers.open.contains_key(&topic) {
-            let writer = Writer::start(self.writing.clone(), topic.0);
-            let writer = writer.map_err(|error| QueueError::Unavailable(format!("no thread to write: {error}")))?;
-            writers.open.insert(topic, writer);
-        }
-        match writers.open.get(&topic) {
-            Some(writer) => writer.send(job),
-            None => Err(QueueError::Unavailable(String::from("the queue is closed"))),
+        match writers.open.entry(topic) {
+            Entry::Occupied(writer) => writer.get().send(job),
+            Entry::Vacant(place) => {
+                let writer = Writer::start(self.writing.clone(), topic.0);
+                let writer = writer.map_err(|error| QueueError::Unavailable(format!("no thread to write: {error}")))?;
+                place.insert(writer).send(job)
+            }
         }
     }
 

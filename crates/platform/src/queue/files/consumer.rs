@@ -63,15 +63,15 @@ impl Inbox {
     }
 
     /// Puts a parcel in; gives it back when the consumer is gone.
-    pub(super) fn put(&self, parcel: Parcel) -> Result<(), Parcel> {
+    pub(super) fn put(&self, parcel: Parcel) -> Option<Parcel> {
         let mut content = self.content();
         if content.closed {
-            return Err(parcel);
+            return Some(parcel);
         }
         content.parcels.push_back(parcel);
         drop(content);
         self.filled.notify_one();
-        Ok(())
+        None
     }
 
     /// Nothing will come any more.

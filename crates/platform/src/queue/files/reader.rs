@@ -278,15 +278,15 @@ impl<'a> Reader<'a> {
                 turn %= room.len();
                 let (wanted, inbox) = &mut room[turn];
                 *wanted -= 1;
-                let put = inbox.put(parcel);
-                if *wanted == 0 || put.is_err() {
+                let back = inbox.put(parcel);
+                if *wanted == 0 || back.is_some() {
                     room.remove(turn);
                 } else {
                     turn += 1;
                 }
-                match put {
-                    Ok(()) => break,
-                    Err(back) => parcel = back,
+                match back {
+                    None => break,
+                    Some(back) => parcel = back,
                 }
             }
         }

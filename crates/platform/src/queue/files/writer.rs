@@ -110,9 +110,7 @@ impl Work {
             }
             self.confirm(group, size);
         }
-        if let Some(open) = self.open.take() {
-            seal(open);
-        }
+        self.seal();
     }
 
     fn confirm(&mut self, mut group: Vec<Job>, size: u64) {
@@ -139,7 +137,7 @@ impl Work {
     fn append(&mut self, group: &mut [Job], size: u64) -> io::Result<()> {
         leave_reserve(&self.setting.folder, size)?;
         if self.open.as_ref().is_some_and(|open| open.end >= ROLL) {
-            self.open.take().map(seal);
+            self.seal();
         }
         let open = match &mut self.open {
             Some(open) => open,
@@ -156,6 +154,15 @@ impl Work {
             }
         }
         written
+    }
+
+    /// Ends the open segment with its count. Without it, readers count for themselves.
+    fn seal(&mut self) {
+        let Some(open) = self.open.take() else { return };
+        let footer = segment::footer(open.salt, open.end, open.records);
+        if let Err(error) = open.file.write_at(&[IoSlice::new(&footer)], open.end) {
+            tracing::debug!(%error, path = %open.path.display(), "could not seal a segment");
+        }
     }
 
     fn begin(&self) -> io::Result<Open> {
@@ -206,14 +213,6 @@ fn abandon(open: &Open, setting: &Setting) {
     if let Err(error) = cut {
         // Harmless: what stays behind was never confirmed, and may be delivered or not.
         tracing::debug!(%error, path = %open.path.display(), "could not cut an unconfirmed tail");
-    }
-}
-
-/// Ends a full segment with its count. Without it, readers count for themselves.
-fn seal(open: Open) {
-    let footer = segment::footer(open.salt, open.end, open.records);
-    if let Err(error) = open.file.write_at(&[IoSlice::new(&footer)], open.end) {
-        tracing::debug!(%error, path = %open.path.display(), "could not seal a segment");
     }
 }
 
