@@ -20,6 +20,7 @@ pub const STATEMENTS: &[Statement] = &[
     DELETE_SONG,
     MARK_STORED,
     MARK_FAILED,
+    MARK_ACCEPTED,
     INSERT_LOOSE_BLOB,
     DELETE_LOOSE_BLOB,
     OLD_LOOSE_BLOBS,
@@ -32,6 +33,7 @@ const SEARCH_SONGS: Statement = sql!("sql/search_songs.sql");
 const DELETE_SONG: Statement = sql!("sql/delete_song.sql");
 const MARK_STORED: Statement = sql!("sql/mark_stored.sql");
 const MARK_FAILED: Statement = sql!("sql/mark_failed.sql");
+const MARK_ACCEPTED: Statement = sql!("sql/mark_accepted.sql");
 const INSERT_LOOSE_BLOB: Statement = sql!("sql/insert_loose_blob.sql");
 const DELETE_LOOSE_BLOB: Statement = sql!("sql/delete_loose_blob.sql");
 const OLD_LOOSE_BLOBS: Statement = sql!("sql/old_loose_blobs.sql");
@@ -140,6 +142,14 @@ pub async fn mark_stored(
 /// Those of the database.
 pub async fn mark_failed(tx: &mut WriteTransaction, clock: &Clock, id: SongId, reason: &str) -> Result<bool, DbError> {
     Ok(tx.execute(&MARK_FAILED, &[key(id), reason.into(), clock.now().into()]).await? > 0)
+}
+
+/// Says that a song that had failed is being analysed again; whether anything changed.
+///
+/// # Errors
+/// Those of the database.
+pub async fn mark_accepted(tx: &mut WriteTransaction, id: SongId) -> Result<bool, DbError> {
+    Ok(tx.execute(&MARK_ACCEPTED, &[key(id)]).await? > 0)
 }
 
 /// Adds a song; whether it is new.

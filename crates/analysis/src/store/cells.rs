@@ -23,7 +23,10 @@ const CELLS: Statement = sql!("sql/cells_between.sql");
 pub(super) const STALE: Statement = sql!("sql/stale_between.sql");
 const NAME: Statement = sql!("sql/recording_name.sql");
 
-pub(super) const STATEMENTS: &[Statement] = &[BLOCKS, CELLS, STALE, NAME];
+const BLOCK_PRESENT: Statement = sql!("sql/block_present.sql");
+const CELL_PRESENT: Statement = sql!("sql/cell_present.sql");
+
+pub(super) const STATEMENTS: &[Statement] = &[BLOCKS, CELLS, STALE, NAME, BLOCK_PRESENT, CELL_PRESENT];
 
 /// Most that is computed at a time, in µs: bounds the memory of a read over years of stale cells.
 const STRETCH: Micros = 3_600 * SECOND;
@@ -48,6 +51,27 @@ pub async fn read_cells(
         return Ok(Vec::new());
     }
     read(tx, series, resolution, resolution.ceil(from), resolution.ceil(to)).await
+}
+
+/// Whether a layer has anything in `[from, to)`, to the minute.
+///
+/// # Errors
+/// Those of the database.
+pub async fn is_present(
+    tx: &mut ReadTransaction,
+    source: i64,
+    layer: i64,
+    from: Micros,
+    to: Micros,
+) -> Result<bool, DbError> {
+    let minute = Resolution::Minute.length();
+    let minutes = [source.into(), layer.into(), from.div_euclid(minute).into(), (to - 1).div_euclid(minute).into()];
+    if tx.row(&BLOCK_PRESENT, &minutes).await?.is_some() {
+        return Ok(true);
+    }
+    // Partials of frozen days are gone, their cells are not.
+    let times = [source.into(), layer.into(), Resolution::Minute.floor(from).into(), to.into()];
+    Ok(tx.row(&CELL_PRESENT, &times).await?.is_some())
 }
 
 /// One layer of one source.

@@ -1,24 +1,23 @@
-//! Frames, where a plan keeps them: every value at its own instant.
+//! Reading frames: every value at its own instant, by the same overlap rule as cells.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use antiphon_features::cells::{Frame, counting, decode_frames};
 use antiphon_platform::clock::{Micros, SECOND};
 use antiphon_platform::db::{ReadTransaction, Statement};
 use antiphon_platform::sql;
 
-use super::annotations::{CountingInterval, counting_intervals};
+use super::cells::blocks;
 use super::error::StoreError;
 use super::sources::{LayerRow, Source};
+use super::spans::Span;
 
-const BLOCKS: Statement = sql!("sql/frames_of_minutes.sql");
+const ANALYSED: Statement = sql!("sql/analysed_intervals.sql");
 
-pub(super) const STATEMENTS: &[Statement] = &[BLOCKS];
+pub(super) const STATEMENTS: &[Statement] = &[ANALYSED];
 
-const MINUTE: Micros = 60 * SECOND;
-
-/// The frames of an algorithm that begin in `[from, to)`, in time order. Of recordings that overlap, those that
-/// count in a second give its frames.
+/// The frames of an algorithm that begin in `[from, to)`, in time order, of the recordings that count in their second.
+/// `layer` is one named [`FRAMES`](antiphon_features::cells::FRAMES).
 ///
 /// # Errors
 /// Those of the database, [`StoreError::Damaged`], [`StoreError::UnknownLayer`].
@@ -31,57 +30,75 @@ pub async fn read_frames(
 ) -> Result<Vec<Frame>, StoreError> {
     let descriptor = antiphon_features::find(&layer.algorithm)
         .ok_or_else(|| StoreError::UnknownLayer { algorithm: layer.algorithm.clone(), layer: layer.layer.clone() })?;
-    let minutes = [from.div_euclid(MINUTE).into(), (to - 1).div_euclid(MINUTE).into()];
-    let [first, last] = minutes;
-    let rows = tx.rows(&BLOCKS, &[source.id.into(), layer.id.into(), first, last]).await?;
-    let intervals = counting_intervals(tx, source, from, to).await?;
-    let mut lost = Lost::new(&intervals);
-    let mut found: Vec<((Micros, Vec<u8>), Frame)> = Vec::new();
-    for row in rows {
-        let (minute, recording) = (row.get(0)?, (row.get(1)?, row.get(2)?));
-        let data: Vec<u8> = row.get(3)?;
-        let frames = decode_frames(descriptor, minute, &data).map_err(|error| StoreError::Damaged {
+    if from >= to {
+        return Ok(Vec::new());
+    }
+    let minute = 60 * SECOND;
+    let stored = blocks(tx, source.id, layer.id, from.div_euclid(minute), (to - 1).div_euclid(minute)).await?;
+    let mut heard = Heard::read(tx, source, from - SECOND, to + SECOND).await?;
+    let mut frames = Vec::new();
+    for block in stored {
+        let decoded = decode_frames(descriptor, block.minute, &block.data).map_err(|error| StoreError::Damaged {
             what: "frames",
             source_id: source.id,
-            time: minute * MINUTE,
+            time: block.minute * minute,
             error,
         })?;
-        for frame in frames.into_iter().filter(|frame| (from..to).contains(&frame.start)) {
-            if lost.counts(&recording, frame.start.div_euclid(SECOND)) {
-                found.push((recording.clone(), frame));
+        let wanted = decoded.into_iter().filter(|frame| (from..to).contains(&frame.start));
+        frames.extend(wanted.filter(|frame| heard.counts(block.recording, frame.start)));
+    }
+    // Stable: within the jitter two recordings may have the same frame of the grid; the earlier one's is it.
+    frames.sort_by_key(|frame| frame.start);
+    frames.dedup_by_key(|frame| frame.start);
+    Ok(frames)
+}
+
+/// What was analysed of the recordings around a range, in the order of the overlap rule.
+struct Heard {
+    intervals: Vec<(i64, Span)>,
+    seconds: HashMap<i64, HashSet<i64>>,
+}
+
+impl Heard {
+    async fn read(tx: &mut ReadTransaction, source: &Source, from: Micros, to: Micros) -> Result<Self, StoreError> {
+        let values = [source.id.into(), from.saturating_sub(source.longest).into(), to.into(), from.into()];
+        let mut intervals: Vec<(i64, Span)> = Vec::new();
+        for row in tx.rows(&ANALYSED, &values).await? {
+            let recording: i64 = row.get(2)?;
+            let span = Span { start: row.get(3)?, finish: row.get(4)? };
+            match intervals.last_mut() {
+                Some((last, joined)) if *last == recording && span.start <= joined.finish => {
+                    joined.finish = joined.finish.max(span.finish);
+                }
+                _ => intervals.push((recording, span)),
             }
         }
-    }
-    found.sort_by(|(one, a), (other, b)| (a.start, one).cmp(&(b.start, other)));
-    // Within the jitter two recordings may have the same frame of the grid; the earlier one's is it.
-    found.dedup_by(|(_, later), (_, earlier)| later.start == earlier.start);
-    Ok(found.into_iter().map(|(_, frame)| frame).collect())
-}
-
-/// Which recordings count in which second, asked for one second after the other.
-struct Lost<'a> {
-    intervals: &'a [CountingInterval],
-    seconds: HashMap<i64, Vec<(&'a CountingInterval, bool)>>,
-}
-
-impl<'a> Lost<'a> {
-    fn new(intervals: &'a [CountingInterval]) -> Self {
-        Self { intervals, seconds: HashMap::new() }
+        Ok(Self { intervals, seconds: HashMap::new() })
     }
 
-    fn counts(&mut self, recording: &(Micros, Vec<u8>), second: i64) -> bool {
-        let intervals = self.intervals;
-        let flags = self.seconds.entry(second).or_insert_with(|| {
-            let (from, to) = (second * SECOND, (second + 1) * SECOND);
-            let touching: Vec<_> =
-                intervals.iter().filter(|interval| interval.span.start < to && interval.span.finish > from).collect();
-            let spans: Vec<_> = touching.iter().map(|interval| (interval.span.start, interval.span.finish)).collect();
-            touching.into_iter().zip(counting(second, &spans)).collect()
-        });
-        let own = |interval: &CountingInterval| {
-            interval.recording.0 == recording.0 && interval.recording.1.as_slice() == recording.1
+    /// Whether a recording counts in the second of a frame that begins at `start`. A frame belongs to its last
+    /// input sample, which on the grid of a sensor lies just before that instant, so the second before has
+    /// the first word if the recording was heard in it.
+    fn counts(&mut self, recording: i64, start: Micros) -> bool {
+        let touches = |second: i64| {
+            self.intervals.iter().any(|(other, span)| {
+                *other == recording && span.start < (second + 1) * SECOND && span.finish > second * SECOND
+            })
         };
-        // A frame of a song's last second may begin a little after its end.
-        flags.iter().find(|(interval, _)| own(interval)).is_none_or(|(_, counts)| *counts)
+        let seconds = [(start - 1).div_euclid(SECOND), start.div_euclid(SECOND)];
+        // The last frame of a song may begin a little after its end, where nothing else is.
+        let Some(second) = seconds.into_iter().find(|second| touches(*second)) else { return true };
+        let intervals = &self.intervals;
+        let counting = self.seconds.entry(second).or_insert_with(|| {
+            let there: Vec<(i64, Span)> = intervals
+                .iter()
+                .filter(|(_, span)| span.start < (second + 1) * SECOND && span.finish > second * SECOND)
+                .copied()
+                .collect();
+            let ends: Vec<(i64, i64)> = there.iter().map(|(_, span)| (span.start, span.finish)).collect();
+            let flags = counting(second, &ends);
+            there.iter().zip(flags).filter_map(|((recording, _), counts)| counts.then_some(*recording)).collect()
+        });
+        counting.contains(&recording)
     }
 }

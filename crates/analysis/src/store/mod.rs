@@ -9,9 +9,9 @@
 mod annotations;
 mod cells;
 mod changes;
+pub mod dead_letters;
 mod error;
 mod frames;
-mod frozen;
 pub mod recordings;
 mod resolution;
 pub mod retention;
@@ -24,14 +24,13 @@ pub mod writer;
 pub use annotations::{
     CountingInterval, StoredAnnotation, StoredSummary, SummaryValue, annotations, counting_intervals, summaries,
 };
-pub use cells::{Cells, read_cells};
+pub use cells::{Cells, is_present, read_cells};
 pub use changes::{Change, can_resume, changes_since, smallest_lag};
 pub use error::StoreError;
 pub use frames::read_frames;
-pub use frozen::{frozen_days, is_present};
 pub use recordings::{Accepted, Recording, Status, accept, recording, recordings_overlapping};
 pub use resolution::Resolution;
-pub use retention::{Retention, delete_sensor, delete_song, finest_kept};
+pub use retention::{Retention, delete_sensor, delete_song, frozen_days};
 pub use schema::MIGRATIONS;
 pub use sources::{LayerKind, LayerRow, Revision, Source, SourceKind, layers_of, source};
 pub use spans::{JITTER, Span, join, last_span, spans};
@@ -45,8 +44,8 @@ pub fn statements() -> Vec<Statement> {
         annotations::STATEMENTS,
         cells::STATEMENTS,
         changes::STATEMENTS,
+        dead_letters::STATEMENTS,
         frames::STATEMENTS,
-        frozen::STATEMENTS,
         recordings::STATEMENTS,
         rollup::STATEMENTS,
         sources::STATEMENTS,
@@ -57,3 +56,6 @@ pub fn statements() -> Vec<Statement> {
     all.extend(retention::statements());
     all
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -14,8 +14,7 @@ use antiphon_platform::sql;
 use serde::{Deserialize, Serialize};
 
 use super::error::StoreError;
-use super::resolution::Resolution;
-use super::sources::{Source, SourceKind, sources_of_kind};
+use super::sources::{SourceKind, sources_of_kind};
 use super::writer::DAY;
 
 pub use purge::{delete_sensor, delete_song};
@@ -117,22 +116,13 @@ impl Retention {
     }
 }
 
-/// The finest resolution that is kept over all of `[from, to)`.
+/// The UTC days (days since 1970) that touch `[from, to)` and are frozen: their finest cells are those of 1 min.
 ///
 /// # Errors
 /// Those of the database.
-pub async fn finest_kept(
-    tx: &mut ReadTransaction,
-    source: &Source,
-    from: Micros,
-    to: Micros,
-) -> Result<Resolution, DbError> {
-    if source.kind == SourceKind::Song || from >= to {
-        return Ok(Resolution::Second);
-    }
-    let days = [source.id.into(), from.div_euclid(DAY).into(), (to - 1).div_euclid(DAY).into()];
-    let frozen = tx.row(&FROZEN_BETWEEN, &days).await?.is_some();
-    Ok(if frozen { Resolution::Minute } else { Resolution::Second })
+pub async fn frozen_days(tx: &mut ReadTransaction, source: i64, from: Micros, to: Micros) -> Result<Vec<i64>, DbError> {
+    let days = [source.into(), from.div_euclid(DAY).into(), (to - 1).div_euclid(DAY).into()];
+    tx.rows(&FROZEN_BETWEEN, &days).await?.iter().map(|row| row.get(0)).collect()
 }
 
 /// The retention of a sensor; the default for one that was deleted and is gone.

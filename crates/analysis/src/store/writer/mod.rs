@@ -25,8 +25,7 @@ use self::incoming::Incoming;
 use super::error::StoreError;
 use crate::topics::WRITE;
 
-pub(crate) use self::batch::{DAY, id_text, song_id};
-pub(crate) use self::incoming::song_name;
+pub(crate) use self::batch::{DAY, song_id};
 pub(crate) use self::results::hash_of;
 
 /// Most results in one transaction.
@@ -104,7 +103,7 @@ async fn consume(queue: &dyn Queue, sender: &mpsc::Sender<Delivery>) -> Result<(
 }
 
 /// Stores a batch and settles each of its deliveries, or gives them all back when `stop` fires first.
-async fn settle_batch(db: &Database, clock: &Clock, deliveries: Vec<Delivery>, stop: &CancellationToken) {
+pub(super) async fn settle_batch(db: &Database, clock: &Clock, deliveries: Vec<Delivery>, stop: &CancellationToken) {
     let mut good = Vec::with_capacity(deliveries.len());
     for delivery in deliveries {
         match Incoming::read(&delivery.message) {
