@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
 use antiphon_features::descriptor::{Descriptor, Kind, Output};
 use antiphon_features::{find, nearest_name, registry};
+use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
 use super::output::{print_json, print_json_list, print_line, table};
@@ -12,7 +12,9 @@ use crate::cli::Globals;
 
 /// Options of `antiphon algorithms`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  antiphon algorithms\n  antiphon algorithms level\n  antiphon algorithms loudness --json")]
+#[command(
+    after_help = "Examples:\n  antiphon algorithms\n  antiphon algorithms level\n  antiphon algorithms loudness --json"
+)]
 pub struct Arguments {
     /// Show all of this one.
     name: Option<String>,

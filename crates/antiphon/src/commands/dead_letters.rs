@@ -83,7 +83,9 @@ pub fn run(arguments: Arguments, globals: &Globals) -> Result<ExitCode> {
         Command::Show { id, server } => show(&Server::find(&server, globals)?, &id, globals)?,
         Command::Replay { which, server } => {
             let server = Server::find(&server, globals)?;
-            each(&which, &server, globals, "replayed", |id| server.post_empty(&format!("{PATH}/{id}/replay")).map(|_| ()))?;
+            each(&which, &server, globals, "replayed", |id| {
+                server.post_empty(&format!("{PATH}/{id}/replay")).map(|_| ())
+            })?;
         }
         Command::Drop { which, server } => {
             let server = Server::find(&server, globals)?;

@@ -80,7 +80,9 @@ impl Format {
     /// The format that was asked for, if it is there.
     pub fn checked(self, globals: &Globals) -> Result<Self> {
         match self {
-            Self::Arrow | Self::Parquet => bail!("--format arrow and parquet come with a later version; use csv or json"),
+            Self::Arrow | Self::Parquet => {
+                bail!("--format arrow and parquet come with a later version; use csv or json")
+            }
             Self::Table if globals.json => Ok(Self::Json),
             format => Ok(format),
         }
@@ -238,9 +240,6 @@ mod tests {
         let mut answer = json!({"gaps": [{"from": 0, "to": 1}, {"from": 5, "to": 10}]});
         append_gaps(&mut answer, &mut json!({"gaps": [{"from": 10, "to": 12}, {"from": 20, "to": 21}]}));
         append_gaps(&mut answer, &mut json!({"gaps": []}));
-        assert_eq!(
-            answer["gaps"],
-            json!([{"from": 0, "to": 1}, {"from": 5, "to": 12}, {"from": 20, "to": 21}])
-        );
+        assert_eq!(answer["gaps"], json!([{"from": 0, "to": 1}, {"from": 5, "to": 12}, {"from": 20, "to": 21}]));
     }
 }

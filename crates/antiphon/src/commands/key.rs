@@ -20,7 +20,9 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Make a key; it is printed once and not kept.
-    #[command(after_help = "Examples:\n  antiphon key create --role reader > reader.key\n  antiphon key create --role operator --json")]
+    #[command(
+        after_help = "Examples:\n  antiphon key create --role reader > reader.key\n  antiphon key create --role operator --json"
+    )]
     Create {
         /// What the key allows.
         #[arg(long)]

@@ -76,7 +76,11 @@ mod tests {
 
     #[test]
     fn tables_are_aligned() {
-        let items = [json!({"id": "roof", "level": -31.25}), json!({"id": "ä", "level": null}), json!({"id": "x\u{1b}[2J", "level": -4})];
+        let items = [
+            json!({"id": "roof", "level": -31.25}),
+            json!({"id": "ä", "level": null}),
+            json!({"id": "x\u{1b}[2J", "level": -4}),
+        ];
         let text = table(&["SENSOR", "LEVEL"], &rows(&items, &["id", "level"]));
         assert_eq!(text, "SENSOR   LEVEL\nroof    -31.25\nä\nx[2J        -4");
     }

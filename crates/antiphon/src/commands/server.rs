@@ -5,8 +5,8 @@ use std::io::Read;
 use std::path::PathBuf;
 use std::time::{Duration, UNIX_EPOCH};
 
-use anyhow::{Context, Result, bail};
 use antiphon_platform::clock::Micros;
+use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde_json::Value;
 use ureq::http::{self, HeaderMap};
@@ -239,7 +239,8 @@ impl Server {
     pub fn post(&self, path: &str, body: &Value) -> Result<Value, RequestError> {
         let text = body.to_string();
         let request = http::Request::post(self.url(path)).header("content-type", "application/json");
-        self.send(request, SendBody::from_reader(&mut text.as_bytes()), Some(text.len() as u64)).map(|answer| answer.json())
+        self.send(request, SendBody::from_reader(&mut text.as_bytes()), Some(text.len() as u64))
+            .map(|answer| answer.json())
     }
 
     /// POST without a body.
@@ -347,9 +348,9 @@ fn refusal(request: String, response: &mut http::Response<ureq::Body>) -> Reques
 /// The key of `ANTIPHON_KEY` or the key file; never of an argument, which every user of the machine can see.
 fn given_key(options: &ServerOptions) -> Result<Option<String>> {
     let key = match &options.key_file {
-        Some(path) => {
-            Some(std::fs::read_to_string(path).with_context(|| format!("cannot read the key file {}", path.display()))?)
-        }
+        Some(path) => Some(
+            std::fs::read_to_string(path).with_context(|| format!("cannot read the key file {}", path.display()))?,
+        ),
         None => std::env::var("ANTIPHON_KEY").ok(),
     };
     let key = key.map(|key| key.trim().to_owned()).filter(|key| !key.is_empty());

@@ -200,7 +200,9 @@ impl Run<'_> {
                 Ok(answer) => {
                     return match answer.json()["id"].as_str() {
                         Some(id) => Ok(id.to_owned()),
-                        None => Err(Refused { status: None, reason: format!("{} is no Antiphon", self.server.address()) }),
+                        None => {
+                            Err(Refused { status: None, reason: format!("{} is no Antiphon", self.server.address()) })
+                        }
                     };
                 }
                 Err(error) => error,

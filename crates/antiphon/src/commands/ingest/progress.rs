@@ -15,7 +15,8 @@ impl Progress {
     pub fn new(bytes: u64, wait: bool) -> Self {
         let bars = MultiProgress::new();
         let bar = |name: &'static str| {
-            let template = "{prefix:9} [{bar:30}] {decimal_bytes} of {decimal_total_bytes}, {decimal_bytes_per_sec}, {eta} left";
+            let template =
+                "{prefix:9} [{bar:30}] {decimal_bytes} of {decimal_total_bytes}, {decimal_bytes_per_sec}, {eta} left";
             let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
             bars.add(ProgressBar::new(bytes).with_style(style.progress_chars("=> ")).with_prefix(name))
         };

@@ -5,10 +5,10 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
 use antiphon_audio::decode::{Decoder, Limits};
 use antiphon_audio::encode::{PcmFormat, WavWriter, to_integer};
 use antiphon_audio::{Format, SNIFF_BYTES, sniff};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::ValueEnum;
 use rustix::process::{Pid, Signal, kill_process_group};
 
@@ -80,7 +80,9 @@ impl Input {
             (Some(_), _) => Decoder::open(whole, ENDLESS),
             // Bare PCM is WAV without its header.
             (None, Some(format)) => Decoder::open(Cursor::new(header(&format)?).chain(whole), ENDLESS),
-            (None, None) => bail!("the input is neither WAV nor FLAC; for bare PCM say --rate, --channels and --sample-format"),
+            (None, None) => {
+                bail!("the input is neither WAV nor FLAC; for bare PCM say --rate, --channels and --sample-format")
+            }
         };
         let decoder = decoder.map_err(|error| anyhow!("the input cannot be used: {error}"))?;
         let info = decoder.info();

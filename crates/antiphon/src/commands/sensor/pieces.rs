@@ -1,8 +1,8 @@
 //! Cuts a stream of samples into the pieces that a sensor sends.
 
-use anyhow::{Context, Result};
 use antiphon_audio::encode::{self, PcmFormat, Samples};
 use antiphon_platform::clock::Micros;
+use anyhow::{Context, Result};
 
 use super::timeline::{Timeline, duration};
 
@@ -198,8 +198,10 @@ mod tests {
             pieces.extend(cutter.push(&second, (11 + number + late) * SECOND).unwrap());
         }
         pieces.extend(cutter.finish().unwrap());
-        let told: Vec<_> =
-            pieces.iter().map(|piece| (piece.start / SECOND, piece.duration / SECOND, piece.lead_in / SECOND)).collect();
+        let told: Vec<_> = pieces
+            .iter()
+            .map(|piece| (piece.start / SECOND, piece.duration / SECOND, piece.lead_in / SECOND))
+            .collect();
         assert_eq!(told, [(10, 10, 0), (20, 5, 2), (85, 5, 0), (90, 10, 2)]);
     }
 }

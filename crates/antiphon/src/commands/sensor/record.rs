@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
 use antiphon_audio::encode::PcmFormat;
 use antiphon_platform::clock::{Clock, Micros, SECOND};
+use anyhow::{Context, Result};
 use serde_json::json;
 
 use super::input::{Input, PcmOptions, Program, StandardInput};
@@ -256,7 +256,9 @@ impl Live {
         if self.pace == Pace::Clock && heard - elapsed > NOT_LIVE {
             self.pace = Pace::Held;
             self.cutter.timeline().stop_following();
-            status.say("the input comes faster than real time and is played in real time; --start gives it times of its own");
+            status.say(
+                "the input comes faster than real time and is played in real time; --start gives it times of its own",
+            );
         }
         if self.pace == Pace::Held {
             let until = self.cutter.timeline().time_of(end);
@@ -328,7 +330,8 @@ fn stop_on_signals(stop: Arc<AtomicBool>) -> Result<()> {
     std::thread::spawn(move || {
         runtime.block_on(async {
             use tokio::signal::unix::{SignalKind, signal};
-            let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+            let (Ok(mut interrupt), Ok(mut terminate)) =
+                (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
             else {
                 return;
             };

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
 use antiphon_platform::clock::{Clock, Micros, SECOND};
 use antiphon_platform::http::time;
+use anyhow::Result;
 
 use crate::cli::Globals;
 use crate::commands::server::{RequestError, Server, ServerOptions, encoded};

@@ -7,10 +7,10 @@ use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
 use antiphon_audio::encode::PcmFormat;
 use antiphon_platform::clock::{Clock, Micros, SECOND};
 use antiphon_platform::http::time;
+use anyhow::{Context, Result, anyhow, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
@@ -140,11 +140,12 @@ impl Player<'_> {
             let round_began_at = at;
             if self.arguments.files.is_empty() {
                 let mut noise = PinkNoise::new();
-                return self.play_samples(&mut cutter, at, end, NOISE, |samples| {
-                    samples.extend((0..NOISE_BLOCK).map(|_| noise.next()));
-                    Ok(true)
-                })
-                .and_then(|_| self.finish(cutter));
+                return self
+                    .play_samples(&mut cutter, at, end, NOISE, |samples| {
+                        samples.extend((0..NOISE_BLOCK).map(|_| noise.next()));
+                        Ok(true)
+                    })
+                    .and_then(|_| self.finish(cutter));
             }
             for path in &self.arguments.files {
                 let mut input = open(path)?;
@@ -326,9 +327,12 @@ mod tests {
         assert!((-40.0..-15.0).contains(&whole), "{whole} dBFS");
         // White noise would gain 3 dB by differencing; pink noise loses.
         assert!(high < whole - 3.0, "{high} against {whole} dBFS");
-        assert_eq!(samples[..3], std::array::from_fn::<_, 3, _>({
-            let mut again = PinkNoise::new();
-            move |_| again.next()
-        }));
+        assert_eq!(
+            samples[..3],
+            std::array::from_fn::<_, 3, _>({
+                let mut again = PinkNoise::new();
+                move |_| again.next()
+            })
+        );
     }
 }

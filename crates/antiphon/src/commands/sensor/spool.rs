@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
 use antiphon_platform::clock::Micros;
 use antiphon_platform::disk::{self, FileLock, LocalDisk};
+use anyhow::{Context, Result, bail};
 
 use super::pieces::Piece;
 

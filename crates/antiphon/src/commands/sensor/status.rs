@@ -48,7 +48,9 @@ impl Status {
     /// For one sensor.
     pub fn new(sensor: &str) -> Self {
         let line = ProgressBar::new_spinner();
-        line.set_style(ProgressStyle::with_template("{spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        line.set_style(
+            ProgressStyle::with_template("{spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()),
+        );
         line.enable_steady_tick(Duration::from_millis(250));
         Self { sensor: sensor.to_owned(), line, state: Mutex::default() }
     }
@@ -105,7 +107,9 @@ impl Status {
         if let Some(skew) = skewed {
             let by = (skew.abs() / SECOND).to_string();
             let direction = if skew > 0 { "behind" } else { "ahead of" };
-            self.say(&format!("this machine's clock is {by} s {direction} the server's, and so are the times that it sends"));
+            self.say(&format!(
+                "this machine's clock is {by} s {direction} the server's, and so are the times that it sends"
+            ));
         }
     }
 
@@ -135,7 +139,9 @@ impl Status {
         });
         self.line.finish_and_clear();
         let mut summary = format!("{} pieces sent", totals.sent);
-        for (count, what) in [(totals.waiting, "kept for the next run"), (totals.lost, "lost"), (totals.refused, "refused")] {
+        for (count, what) in
+            [(totals.waiting, "kept for the next run"), (totals.lost, "lost"), (totals.refused, "refused")]
+        {
             if count > 0 {
                 summary.push_str(&format!(", {count} {what}"));
             }
@@ -148,7 +154,10 @@ impl Status {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let result = act(&mut state);
         let megabytes = state.bytes as f64 / 1e6;
-        let mut line = format!("{}: {} sent, {} in the spool ({megabytes:.1} MB)", self.sensor, state.totals.sent, state.totals.waiting);
+        let mut line = format!(
+            "{}: {} sent, {} in the spool ({megabytes:.1} MB)",
+            self.sensor, state.totals.sent, state.totals.waiting
+        );
         if let Some(last) = state.last {
             line.push_str(&format!(", last sent {}", time::format(last.start)));
         }

@@ -203,7 +203,8 @@ mod tests {
     fn a_clock_that_is_set_back_restarts_the_stream() {
         let mut timeline = Timeline::live(16_000, 1_600, 100_000_000);
         timeline.arrived(1_600, 100_000_000);
-        let found: Vec<_> = (1..=30).filter_map(|block| timeline.arrived(1_600, 40_000_000 + block * 100_000)).collect();
+        let found: Vec<_> =
+            (1..=30).filter_map(|block| timeline.arrived(1_600, 40_000_000 + block * 100_000)).collect();
         assert_eq!(found[0], Interruption { frame: 1_600, offset: -60_000_000 });
     }
 

@@ -1,0 +1,154 @@
+//! `antiphon analyze`: features of local files; no server, no data folder.
+
+mod compute;
+mod print;
+mod select;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+
+use anyhow::{Context, Result};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::features::Format;
+use crate::cli::Globals;
+use compute::{Found, Resolution, analyze};
+use select::{Selection, select};
+
+/// Options of `antiphon analyze`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "The numbers are those that a server would give for these files as songs. `table` shows each file by itself; `csv` has \
+                  one header and a column `file`; `json` has one object a line for each file, with its annotations and \
+                  summaries.\n\nExit codes: 0 all analysed, 1 some could not be (each is named with its reason), 2 could not \
+                  run.\n\nExamples:\n  antiphon analyze song.flac\n  antiphon analyze *.wav --features level.a,loudness --stat leq,max,l90 --format csv --out levels.csv\n  \
+                  antiphon analyze song.flac --features mel --resolution 1s --format json"
+)]
+pub struct Arguments {
+    /// Audio files.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Algorithms (`level`), outputs (`level.a`) or families, with commas between; default: all that are scalar.
+    #[arg(long, value_name = "LIST")]
+    features: Option<String>,
+    /// Which statistics, such as leq,max,l90 or mean,stddev.
+    #[arg(long, value_name = "LIST")]
+    stat: Option<String>,
+    /// 1s, 10s, 1m, 10m, 1h, or whole: one row a file.
+    #[arg(long, value_name = "WIDTH", default_value = "whole", value_parser = resolution)]
+    resolution: Resolution,
+    /// How to print it.
+    #[arg(long, default_value = "table")]
+    format: Format,
+    /// Where to write it; default standard output.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+fn resolution(text: &str) -> Result<Resolution, String> {
+    let seconds = match text {
+        "1s" => 1,
+        "10s" => 10,
+        "1m" => 60,
+        "10m" => 600,
+        "1h" => 3_600,
+        "whole" => return Ok(Resolution::Whole),
+        _ => return Err(String::from("1s, 10s, 1m, 10m, 1h or whole")),
+    };
+    Ok(Resolution::Seconds(seconds))
+}
+
+/// Runs `antiphon analyze`.
+pub fn run(arguments: Arguments, globals: &Globals) -> Result<ExitCode> {
+    let format = arguments.format.checked(globals)?;
+    let selection = select(arguments.features.as_deref(), arguments.stat.as_deref())?;
+    let mut target: Box<dyn Write> = match &arguments.out {
+        Some(path) => Box::new(io::BufWriter::new(
+            File::create(path).with_context(|| format!("cannot write {}", path.display()))?,
+        )),
+        None => Box::new(io::stdout()),
+    };
+    let mut write = |text: String| match target.write_all(text.as_bytes()).and_then(|()| target.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
+        written => written.context("the result cannot be written"),
+    };
+    let is_csv = format == Format::Csv;
+    if is_csv {
+        write(print::csv_header(&selection, arguments.resolution))?;
+    }
+    let bar = bar(arguments.files.len());
+    let mut refused = false;
+    each_in_order(&arguments.files, &selection, arguments.resolution, |file, found| {
+        bar.inc(1);
+        let name = file.display().to_string();
+        let found = match found {
+            Ok(found) => found,
+            Err(error) => {
+                refused = true;
+                bar.suspend(|| eprintln!("{name}: {error:#}"));
+                return Ok(());
+            }
+        };
+        if let Some(broken) = &found.broken {
+            refused = true;
+            bar.suspend(|| eprintln!("{name}: only the first {} s: {broken}", found.duration));
+        }
+        let text = match format {
+            Format::Json => print::json(&name, &found, &selection, arguments.resolution),
+            Format::Csv => print::csv(&name, &found, arguments.resolution),
+            _ => print::people(&name, &found, &selection, arguments.resolution),
+        };
+        bar.suspend(|| write(text))
+    })?;
+    bar.finish_and_clear();
+    Ok(if refused { ExitCode::from(1) } else { ExitCode::SUCCESS })
+}
+
+/// Analyses files on all cores and hands the results on in the order of the files.
+fn each_in_order(
+    files: &[PathBuf],
+    selection: &Selection,
+    resolution: Resolution,
+    mut act: impl FnMut(&PathBuf, Result<Found>) -> Result<()>,
+) -> Result<()> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(files.len());
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        let (results, found) = channel();
+        for _ in 0..threads {
+            let (results, next) = (results.clone(), &next);
+            scope.spawn(move || {
+                while let Some((index, file)) =
+                    Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|index| Some((index, files.get(index)?)))
+                {
+                    if results.send((index, analyze(file, selection, resolution))).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(results);
+        let mut early = BTreeMap::new();
+        let mut turn = 0;
+        for (index, result) in found {
+            early.insert(index, result);
+            while let Some(result) = early.remove(&turn) {
+                act(&files[turn], result)?;
+                turn += 1;
+            }
+        }
+        Ok(())
+    })
+}
+
+fn bar(files: usize) -> ProgressBar {
+    // One file is done before a bar would be read.
+    let bar = if files > 1 { ProgressBar::new(files as u64) } else { ProgressBar::hidden() };
+    let style = ProgressStyle::with_template("[{bar:30}] {pos} of {len} files, {eta} left");
+    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "))
+}
