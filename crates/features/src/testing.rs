@@ -33,7 +33,7 @@ pub(crate) fn sine(rate: u32, frequency: f64, amplitude: f64, seconds: f64) -> V
     (0..samples).map(|n| (amplitude * (step * n as f64).sin()) as f32).collect()
 }
 
-/// White noise with a level that wanders, the same for the same seed.
+/// White noise with a level that wanders over 34 dB, the same for the same seed.
 pub(crate) fn noise(seed: u64, samples: usize) -> Vec<f32> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut level = 0.1f32;
@@ -44,7 +44,7 @@ pub(crate) fn noise(seed: u64, samples: usize) -> Vec<f32> {
             state ^= state << 17;
             let uniform = (state >> 40) as f32 / (1u64 << 24) as f32;
             if n % 3_000 == 0 {
-                level = (level * (0.5 + uniform)).clamp(0.001, 0.5);
+                level = (level * (0.5 + uniform)).clamp(0.01, 0.5);
             }
             level * (2.0 * uniform - 1.0)
         })

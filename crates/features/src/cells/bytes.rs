@@ -84,6 +84,79 @@ impl<'a> Input<'a> {
     }
 }
 
+/// Appends numbers bit by bit, in Elias' gamma code: as many zeros as the number has bits after its first, then its
+/// bits. Small numbers are short: 1 is one bit.
+pub(super) struct BitWriter<'a> {
+    out: &'a mut Vec<u8>,
+    used: u32,
+}
+
+impl<'a> BitWriter<'a> {
+    pub(super) fn new(out: &'a mut Vec<u8>) -> BitWriter<'a> {
+        BitWriter { out, used: 8 }
+    }
+
+    /// Appends a number above 0.
+    pub(super) fn put(&mut self, number: u64) {
+        let bits = number.max(1).ilog2();
+        for _ in 0..bits {
+            self.put_bit(0);
+        }
+        for shift in (0..=bits).rev() {
+            self.put_bit((number.max(1) >> shift & 1) as u8);
+        }
+    }
+
+    fn put_bit(&mut self, bit: u8) {
+        if self.used == 8 {
+            self.out.push(0);
+            self.used = 0;
+        }
+        if let Some(last) = self.out.last_mut() {
+            *last |= bit << (7 - self.used);
+        }
+        self.used += 1;
+    }
+}
+
+/// Reads what [`BitWriter`] wrote; bits left in the last byte are ignored.
+pub(super) struct BitReader<'a, 'b> {
+    input: &'b mut Input<'a>,
+    byte: u8,
+    left: u32,
+}
+
+impl<'a, 'b> BitReader<'a, 'b> {
+    pub(super) fn new(input: &'b mut Input<'a>) -> BitReader<'a, 'b> {
+        BitReader { input, byte: 0, left: 0 }
+    }
+
+    /// The next number, above 0 and below 2^53.
+    pub(super) fn take(&mut self) -> Result<u64, CellError> {
+        let mut bits = 0;
+        while self.bit()? == 0 {
+            bits += 1;
+            if bits > 52 {
+                return Err(CellError::Range("number"));
+            }
+        }
+        let mut number = 1;
+        for _ in 0..bits {
+            number = number << 1 | u64::from(self.bit()?);
+        }
+        Ok(number)
+    }
+
+    fn bit(&mut self) -> Result<u8, CellError> {
+        if self.left == 0 {
+            self.byte = self.input.byte()?;
+            self.left = 8;
+        }
+        self.left -= 1;
+        Ok(self.byte >> self.left & 1)
+    }
+}
+
 const SAME: u8 = 0;
 const ABSENT: u8 = 1;
 const SAME_TOP: u8 = 2;

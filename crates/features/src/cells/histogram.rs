@@ -1,7 +1,7 @@
 //! Histograms in bins of a tenth of a decibel.
 
 use super::Values;
-use super::bytes::{CellError, Input, put_varint, unzigzag, zigzag};
+use super::bytes::{BitReader, BitWriter, CellError, Input, put_varint, unzigzag, zigzag};
 
 /// Counts by bin; bin b holds levels in [b / 10, (b + 1) / 10).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -71,28 +71,22 @@ impl Histogram {
         Histogram { bins }
     }
 
-    /// Appends it: the number of bins, the first bin, then a byte a bin for the distance to the next (3 bits) and
-    /// the count (5 bits), with longer ones after it.
+    /// Appends it: the number of bins and the first bin, then, bit by bit, the count of each bin and the distance to
+    /// the next.
     pub(super) fn put(&self, out: &mut Vec<u8>) {
         put_varint(out, self.bins.len() as u64);
-        let mut before: Option<i32> = None;
-        for &(bin, count) in &self.bins {
-            let distance = match before {
-                None => {
-                    put_varint(out, zigzag(i64::from(bin)));
-                    0
-                }
-                Some(before) => (bin - before - 1) as u64,
-            };
-            let count = count - 1;
-            out.push((distance.min(7) as u8) << 5 | count.min(31) as u8);
-            if distance >= 7 {
-                put_varint(out, distance - 7);
+        let Some((first, _)) = self.bins.first() else {
+            return;
+        };
+        put_varint(out, zigzag(i64::from(*first)));
+        let mut bits = BitWriter::new(out);
+        let mut before = *first;
+        for (index, (bin, count)) in self.bins.iter().enumerate() {
+            if index > 0 {
+                bits.put((bin - before) as u64);
             }
-            if count >= 31 {
-                put_varint(out, count - 31);
-            }
-            before = Some(bin);
+            bits.put(*count);
+            before = *bin;
         }
     }
 
@@ -101,29 +95,20 @@ impl Histogram {
         if length > (HIGHEST - LOWEST + 1) as u64 {
             return Err(CellError::Range("number of bins"));
         }
-        let mut bins: Vec<(i32, u64)> = Vec::new();
-        for _ in 0..length {
-            let first = if bins.is_empty() { Some(unzigzag(input.varint()?)) } else { None };
-            let packed = input.byte()?;
-            let distance = match packed >> 5 {
-                7 => input.varint()?.saturating_add(7),
-                short => u64::from(short),
-            };
-            let count = match packed & 31 {
-                31 => input.varint()?.saturating_add(32),
-                short => u64::from(short) + 1,
-            };
-            let bin = match (first, bins.last()) {
-                (None, Some((before, _))) => i64::from(*before).saturating_add_unsigned(distance).saturating_add(1),
-                (first, _) => first.unwrap_or(0),
-            };
+        let mut bins = Vec::new();
+        if length == 0 {
+            return Ok(Histogram { bins });
+        }
+        let mut bin = unzigzag(input.varint()?);
+        let mut bits = BitReader::new(input);
+        for index in 0..length {
+            if index > 0 {
+                bin += bits.take()? as i64;
+            }
             if !(i64::from(LOWEST)..=i64::from(HIGHEST)).contains(&bin) {
                 return Err(CellError::Range("bin"));
             }
-            if count > MOST {
-                return Err(CellError::Range("count"));
-            }
-            bins.push((bin as i32, count));
+            bins.push((bin as i32, bits.take()?.min(MOST)));
         }
         Ok(Histogram { bins })
     }
