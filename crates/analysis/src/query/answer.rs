@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use antiphon_features::cells::{Cell, FRAMES, Layer, frame_columns, merge_cells, value};
+use antiphon_features::cells::{Cell, FRAMES, Layer, value};
 use antiphon_features::descriptor::Output;
 use antiphon_platform::clock::{Micros, SECOND};
 use antiphon_platform::db::ReadTransaction;
 use antiphon_platform::http::Problem;
 
+use super::frames::frames_of;
 use super::grid::{Bucket, Grid, largest_cells};
 use super::heard::{coverage, gaps, heard, touching};
+use super::pieces::{self, join, roll_up};
 use super::request::{Asked, Fill, Request, Versions};
 use super::select::{self, Selected};
 use crate::sensors;
@@ -42,8 +44,8 @@ pub struct Column {
     pub unit: &'static str,
     /// The stat; `None` for frames.
     pub stat: Option<String>,
-    output: &'static Output,
-    dimension: usize,
+    pub(super) output: &'static Output,
+    pub(super) dimension: usize,
     /// Which of the answer's series it is read from.
     series: usize,
 }
@@ -373,8 +375,8 @@ impl Answer {
             .collect();
         for (index, series) in self.series.iter().enumerate() {
             let (Some(layer), Some(layout)) = (&series.row, series.layout) else { continue };
-            let whole = (resolution, first.start, last.end);
-            let cells = self.read_parts(tx, layer, &parts, whole).await?;
+            let whole = (resolution, first.start.max(self.first), last.end.min(self.end));
+            let cells = pieces::read(tx, self.number(), layer, &parts, whole).await?;
             for ((row, parts), bucket) in rows.iter_mut().zip(&parts).zip(buckets) {
                 let mut cell = join(layout, parts, &cells);
                 if cell.is_some() && !series.newer.is_empty() {
@@ -393,38 +395,6 @@ impl Answer {
     /// The stored cells that a bucket, clipped to the range, is made of.
     fn parts(&self, bucket: Bucket) -> Vec<(Resolution, Micros)> {
         largest_cells(bucket.start.max(self.first), bucket.end.min(self.end))
-    }
-
-    /// Reads the cells of a layer that the buckets are made of: runs of neighbours in one scan each.
-    async fn read_parts(
-        &self,
-        tx: &mut ReadTransaction,
-        layer: &LayerRow,
-        parts: &[Vec<(Resolution, Micros)>],
-        (resolution, start, end): (Resolution, Micros, Micros),
-    ) -> Result<BTreeMap<(Resolution, Micros), Cell>, Problem> {
-        let mut runs: BTreeMap<Resolution, Vec<(Micros, Micros)>> = BTreeMap::new();
-        for (length, time) in parts.iter().flatten() {
-            let runs = runs.entry(*length).or_default();
-            match runs.last_mut() {
-                Some((_, end)) if *end == *time => *end += length.length(),
-                _ => runs.push((*time, *time + length.length())),
-            }
-        }
-        if let Some(runs) = runs.get_mut(&resolution)
-            && runs.len() > 1
-        {
-            // Buckets without audio have no cells, so reading over them costs nothing.
-            *runs = vec![(start.max(self.first), end.min(self.end))];
-        }
-        let mut cells = BTreeMap::new();
-        for (length, runs) in runs {
-            for (start, end) in runs {
-                let read = store::read_cells(tx, self.number(), layer, length, start, end).await?;
-                cells.extend(read.into_iter().map(|(time, cell)| ((length, time), cell)));
-            }
-        }
-        Ok(cells)
     }
 
     /// The cell of a bucket, made of what no newer version knows.
@@ -505,55 +475,6 @@ impl Answer {
     }
 }
 
-/// The values of frames, column by column, with the time at which each begins.
-async fn frames_of(
-    tx: &mut ReadTransaction,
-    source: &Source,
-    layer: &LayerRow,
-    columns: &[(usize, &Column)],
-    from: Micros,
-    to: Micros,
-) -> Result<Vec<(Micros, Vec<Option<f32>>)>, Problem> {
-    if layer.layer != FRAMES {
-        return previews(tx, source, layer, columns, from, to).await;
-    }
-    let Some(descriptor) = antiphon_features::find(&layer.algorithm) else { return Ok(Vec::new()) };
-    let places: Vec<usize> = columns
-        .iter()
-        .map(|(_, column)| frame_columns(descriptor, column.output.name).start + column.dimension)
-        .collect();
-    let frames = store::read_frames(tx, source, layer, from, to).await?;
-    let values = |frame: &[f32]| {
-        places.iter().map(|place| frame.get(*place).copied().filter(|value| value.is_finite())).collect()
-    };
-    Ok(frames.iter().map(|frame| (frame.start, values(&frame.values))).collect())
-}
-
-/// Rows of a preview as frames: ten a second.
-async fn previews(
-    tx: &mut ReadTransaction,
-    source: &Source,
-    layer: &LayerRow,
-    columns: &[(usize, &Column)],
-    from: Micros,
-    to: Micros,
-) -> Result<Vec<(Micros, Vec<Option<f32>>)>, Problem> {
-    use antiphon_features::cells::Values;
-    let (start, end) = (Resolution::Second.floor(from), Resolution::Second.ceil(to));
-    let mut found = Vec::new();
-    for (second, cell) in store::read_cells(tx, source.id, layer, Resolution::Second, start, end).await? {
-        let Values::Preview(rows) = &cell.values else { continue };
-        for (tenth, bands) in (0..).zip(rows.iter()) {
-            let time = second + tenth * SECOND / 10;
-            if let Some(bands) = bands.filter(|_| (from..to).contains(&time)) {
-                let values = columns.iter().map(|(_, column)| bands.get(column.dimension).map(|band| f32::from(*band)));
-                found.push((time, values.collect()));
-            }
-        }
-    }
-    Ok(found)
-}
-
 /// Units as the source's calibration makes them.
 struct Units {
     is_calibrated: bool,
@@ -610,41 +531,4 @@ fn choose(
             Ok(Rows::Cells(Resolution::ALL.into_iter().find(is_few).unwrap_or(Resolution::Day)))
         }
     }
-}
-
-/// The merge, in time order, of those parts that exist.
-fn join(
-    layout: &'static Layer,
-    parts: &[(Resolution, Micros)],
-    cells: &BTreeMap<(Resolution, Micros), Cell>,
-) -> Option<Cell> {
-    let found: Vec<&Cell> = parts.iter().filter_map(|part| cells.get(part)).collect();
-    match found.as_slice() {
-        [] => None,
-        [only] => Some((*only).clone()),
-        several => Some(merge_cells(layout, several)),
-    }
-}
-
-/// Cells of every coarser length, each made of its children as the store makes them.
-fn roll_up(
-    layout: &'static Layer,
-    cells: Vec<(Micros, Cell)>,
-    finest: Resolution,
-) -> BTreeMap<(Resolution, Micros), Cell> {
-    let mut all = BTreeMap::new();
-    let mut children = cells;
-    for resolution in Resolution::ALL.into_iter().filter(|resolution| *resolution >= finest) {
-        if resolution > finest {
-            let families = children.chunk_by(|(a, _), (b, _)| resolution.floor(*a) == resolution.floor(*b));
-            children = families
-                .map(|family| {
-                    let cells: Vec<&Cell> = family.iter().map(|(_, cell)| cell).collect();
-                    (resolution.floor(family[0].0), merge_cells(layout, &cells))
-                })
-                .collect();
-        }
-        all.extend(children.iter().map(|(time, cell)| ((resolution, *time), cell.clone())));
-    }
-    all
 }

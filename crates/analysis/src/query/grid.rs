@@ -66,7 +66,7 @@ impl Grid {
     fn local_start(&self, zone: Tz, time: Micros) -> Micros {
         let offset = offset(zone, time);
         let start = (time + offset).div_euclid(self.length) * self.length - offset;
-        match last_change(zone, start, time) {
+        match change_in(zone, start, time) {
             None => start,
             Some(change) if self.is_boundary(zone, change) => change,
             Some(change) => self.local_start(zone, change - 1),
@@ -77,7 +77,7 @@ impl Grid {
     fn local_end(&self, zone: Tz, time: Micros) -> Micros {
         let offset = offset(zone, time);
         let end = ((time + offset).div_euclid(self.length) + 1) * self.length - offset;
-        match first_change(zone, time, end) {
+        match change_in(zone, time, end) {
             None => end,
             Some(change) if self.is_boundary(zone, change) => change,
             Some(change) => self.local_end(zone, change),
@@ -98,14 +98,9 @@ fn offset(zone: Tz, time: Micros) -> Micros {
     i64::from(seconds / 60) * MINUTE
 }
 
-/// The first instant in `(from, to)` at which another offset begins.
-fn first_change(zone: Tz, from: Micros, to: Micros) -> Option<Micros> {
-    // Clocks are not changed twice within a day; so it is enough to look at both ends.
-    (offset(zone, from) != offset(zone, to - 1)).then(|| change_between(zone, from, to - 1))
-}
-
-/// The last instant in `(from, to]` at which another offset begins.
-fn last_change(zone: Tz, from: Micros, to: Micros) -> Option<Micros> {
+/// The instant in `(from, to]` at which another offset begins, if there is one. Clocks are not changed twice within
+/// a day, so it is enough to look at both ends.
+fn change_in(zone: Tz, from: Micros, to: Micros) -> Option<Micros> {
     (offset(zone, from) != offset(zone, to)).then(|| change_between(zone, from, to))
 }
 
@@ -204,6 +199,25 @@ mod tests {
         let days = starts(Resolution::Day, Tz::Pacific__Apia, "2011-12-29T12:00:00Z", "2011-12-31T12:00:00Z");
         let expected = [("12-29T10:00", 24), ("12-30T10:00", 24), ("12-31T10:00", 24)];
         assert_eq!(days, expected.map(|(start, hours)| (start.to_owned(), hours * HOUR)));
+    }
+
+    #[test]
+    fn buckets_tile_whole_years_of_changes() {
+        let zones = [Tz::Europe__Berlin, Tz::Australia__Lord_Howe, Tz::America__Sao_Paulo, Tz::America__St_Johns];
+        for (zone, resolution) in zones.into_iter().flat_map(|zone| [(zone, Resolution::Hour), (zone, Resolution::Day)])
+        {
+            let grid = Grid::new(resolution, zone);
+            let mut time = at("2006-01-01T00:00:00Z");
+            while time < at("2008-01-01T00:00:00Z") {
+                let bucket = grid.bucket(time);
+                assert!(bucket.start < bucket.end, "{zone} {resolution:?} {time}");
+                for inside in [bucket.start, bucket.start.midpoint(bucket.end), bucket.end - 1] {
+                    assert_eq!(grid.bucket(inside), bucket, "{zone} {resolution:?} {inside}");
+                }
+                assert_eq!(grid.bucket(bucket.end).start, bucket.end, "{zone} {resolution:?} {time}");
+                time = bucket.end;
+            }
+        }
     }
 
     proptest! {

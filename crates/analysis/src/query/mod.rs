@@ -9,13 +9,17 @@ mod answer;
 mod caching;
 mod features;
 mod format;
+mod frames;
 mod grid;
 mod heard;
 mod intervals;
 mod live;
+mod pieces;
 mod request;
 mod select;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

@@ -228,8 +228,8 @@ mod tests {
         let pairs: Vec<_> = selected.iter().map(|one| (one.feature.name(), one.stat.as_str())).collect();
         let expected = [("level.a", "leq"), ("level.a", "l90"), ("mel", "mean")];
         assert_eq!(pairs, expected.map(|(name, stat)| (name.to_owned(), stat)));
-        let problem = stats(&asked, Some(&["l91", "man"])).unwrap_err();
-        assert_eq!(problem.hint.as_deref(), Some("mean"));
+        let problem = stats(&asked, Some(&["l91", "stdev"])).unwrap_err();
+        assert_eq!(problem.hint.as_deref(), Some("stddev"));
         assert!(problem.detail.contains("l01 to l99") && problem.detail.contains("stddev"), "{}", problem.detail);
         for bad in ["l00", "l100", "lNN", "L90"] {
             assert!(stats(&asked, Some(&[bad])).is_err(), "{bad}");
