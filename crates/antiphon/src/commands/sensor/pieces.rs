@@ -140,7 +140,7 @@ mod tests {
     const CUT: Cut = Cut { piece: 10 * SECOND, lead_in: 2 * SECOND };
 
     fn samples(frames: usize) -> Vec<i32> {
-        (0..2 * frames).map(|index| (index as i32 * 7_919) % 30_000).collect()
+        (0..2 * frames).map(|index| (index * 7_919 % 30_000) as i32).collect()
     }
 
     fn decoded(piece: &Piece) -> Vec<i32> {

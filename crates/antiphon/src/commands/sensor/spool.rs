@@ -93,7 +93,8 @@ impl Spool {
             }
         }
         self.with(|waiting| {
-            waiting.bytes += size - waiting.pieces.insert(name, size).unwrap_or(0);
+            let replaced = waiting.pieces.insert(name, size).unwrap_or(0);
+            waiting.bytes = waiting.bytes + size - replaced;
         });
         self.changed.notify_all();
         Ok(lost)
