@@ -145,3 +145,95 @@ pub(crate) fn sample_number(micros: Micros, rate: u32) -> i64 {
     // At most 768,000 samples a second over 9,999 years: 2.4e17.
     number.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use antiphon_audio::decode::Limits;
+    use antiphon_audio::encode::{PcmFormat, Samples, wav};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MAY: Micros = 1_777_593_600_000_000;
+
+    fn place(start: Micros, lead_in: u32) -> Place {
+        Place::Sensor { recording_start: start, start, lead_in }
+    }
+
+    fn run(place: Place, frames: usize, truncate: usize) -> (Result<(), Failure>, Vec<messages::Result>) {
+        let format = PcmFormat { rate: 8_000, channels: 1, bits: 16, float: false };
+        let samples: Vec<i32> = (0..frames).map(|index| (index as i32 * 7_919) % 20_000 - 10_000).collect();
+        let mut file = wav(&format, Samples::Integers(&samples)).unwrap();
+        file.truncate(file.len() - truncate);
+        let items = vec![Item { algorithm: String::from("level"), ..Item::default() }];
+        let time_limit = Duration::from_secs(60);
+        let frame = messages::Result::default();
+        let job = Job { frame, items, calibration_db: Some(94.0), place, fault: String::new(), time_limit };
+        let mut parts = Vec::new();
+        let decoder = Decoder::from_bytes(file.into(), Limits::default()).unwrap();
+        let outcome = analyze(job, decoder, &mut |part| Ok(parts.push(part)));
+        (outcome, parts)
+    }
+
+    #[test]
+    fn the_last_part_says_what_was_analysed() {
+        let (outcome, parts) = run(place(MAY + 250_000, 500_000), 20_000, 0);
+        assert_eq!(outcome, Ok(()));
+        let last = parts.last().unwrap();
+        assert_eq!((last.from, last.to), (MAY + 250_000, MAY + 2_250_000));
+        assert_eq!((last.sample_rate, last.channels, last.calibrated, last.fault.as_str()), (8_000, 1, true, ""));
+        assert!(!last.blocks.is_empty());
+    }
+
+    #[test]
+    fn what_breaks_off_is_emitted_with_the_reason() {
+        let (outcome, parts) = run(place(MAY, 0), 16_000, 8_000);
+        let Err(Failure::Permanent(reason)) = outcome else { panic!("{outcome:?}") };
+        let last = parts.last().unwrap();
+        assert_eq!((last.from, last.to, &last.fault), (MAY, MAY + 1_500_000, &reason));
+    }
+
+    #[test]
+    fn all_lead_in_and_nothing_at_all_are_failures_without_a_result() {
+        for frames in [0, 4_000] {
+            let (outcome, parts) = run(place(MAY, 500_000), frames, 0);
+            assert!(matches!(outcome, Err(Failure::Permanent(_))) && parts.is_empty(), "{frames}");
+        }
+        assert_eq!(run(place(MAY, 500_000), 4_001, 0).0, Ok(()));
+    }
+
+    #[test]
+    fn sample_numbers_are_rounded() {
+        assert_eq!(sample_number(0, 44_100), 0);
+        assert_eq!(sample_number(11, 44_100), 0);
+        assert_eq!(sample_number(12, 44_100), 1);
+        assert_eq!(sample_number(-12, 44_100), -1);
+        assert_eq!(sample_number(MAY, 48_000), 1_777_593_600 * 48_000);
+        assert_eq!(sample_number(253_402_300_799_999_999, 768_000), 194_612_967_014_399_999);
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_touch_and_the_whole_is_as_long_as_it_was(
+            start in 0_i64..4_000_000_000_000_000,
+            rate in prop::sample::select(vec![8_000_u32, 11_025, 16_000, 22_050, 44_100, 48_000, 192_000]),
+            frames in 1_i64..10_000_000,
+        ) {
+            let first = sample_number(start, rate);
+            let cut = (first.div_euclid(i64::from(rate)) + 1) * i64::from(rate);
+            let of = |start_of_piece| Numbers::new(
+                Place::Sensor { recording_start: start, start: start_of_piece, lead_in: 0 },
+                rate,
+            );
+            let whole = of(start).interval(frames);
+            let duration = (frames as f64 * 1e6 / f64::from(rate)).round() as i64;
+            prop_assert_eq!(whole, (start, start + duration));
+            if cut < first + frames {
+                let one = of(start).interval(cut - first);
+                let other = of(cut / i64::from(rate) * 1_000_000).interval(first + frames - cut);
+                prop_assert_eq!((one.0, one.1, other.1), (whole.0, other.0, whole.1));
+            }
+        }
+    }
+}

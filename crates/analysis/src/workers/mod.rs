@@ -210,3 +210,71 @@ async fn analyze_and_publish(
     })
     .await
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::sync::Mutex;
+
+    use antiphon_platform::cpu::Priority;
+
+    use super::*;
+
+    fn pool() -> Pool {
+        Pool::new("test", 1, Priority::Foreground)
+    }
+
+    #[tokio::test]
+    async fn everything_is_published_in_order_before_the_outcome_counts() {
+        let published = Mutex::new(Vec::new());
+        let outcome = compute_and_publish(
+            &pool(),
+            |emit| {
+                for number in 0..10 {
+                    emit(number)?;
+                }
+                Err(Failure::Permanent(String::from("it broke off")))
+            },
+            |number| {
+                published.lock().unwrap().push(number);
+                std::future::ready(Ok(()))
+            },
+        )
+        .await;
+        assert_eq!(outcome, Err(Failure::Permanent(String::from("it broke off"))));
+        assert_eq!(published.into_inner().unwrap(), (0..10).collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_a_permanent_failure_and_the_pool_goes_on() {
+        let pool = pool();
+        let run = async |fails: bool| {
+            compute_and_publish(
+                &pool,
+                move |emit| {
+                    emit(1)?;
+                    assert!(!fails, "a filter exploded");
+                    Ok(())
+                },
+                |_| std::future::ready(Ok(())),
+            )
+            .await
+        };
+        let Err(Failure::Permanent(reason)) = run(true).await else { panic!("it must fail") };
+        assert!(reason.contains("a filter exploded"), "{reason}");
+        assert_eq!(run(false).await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn when_publishing_fails_the_computation_ends_and_it_is_tried_again() {
+        let outcome = compute_and_publish(
+            &pool(),
+            |emit| loop {
+                emit(0)?;
+            },
+            |_| std::future::ready(Err(Failure::Temporary(String::from("the disk is full")))),
+        )
+        .await;
+        assert_eq!(outcome, Err(Failure::Temporary(String::from("the disk is full"))));
+    }
+}

@@ -8,23 +8,26 @@ use std::time::Duration;
 use antiphon_analysis::recordings::routes::{AcceptApi, AudioApi};
 use antiphon_analysis::recordings::{Acceptor, Rows, Uploads, media, routes as recordings};
 use antiphon_analysis::sensors::{Directory, routes as sensors};
-use antiphon_analysis::store::writer;
+use antiphon_analysis::store::{dead_letters, writer};
 use antiphon_analysis::workers::{Worker, analyze, analyze_songs};
-use antiphon_analysis::{store, topics};
+use antiphon_analysis::{plan, store, topics};
 use antiphon_audio::encode::{PcmFormat, Samples, flac, wav};
+use antiphon_catalog::{SongData, SongId};
 use antiphon_identity::{Keys, Options, Role, create_key};
 use antiphon_platform::blobs::Blobs;
 use antiphon_platform::blobs::folder::{Access as BlobAccess, FolderBlobs};
 use antiphon_platform::clock::{Clock, Micros, SECOND};
 use antiphon_platform::cpu::{Pool, Priority};
-use antiphon_platform::db::{Database, Migration};
+use antiphon_platform::db::{Database, DbError, Migration, WriteTransaction};
 use antiphon_platform::disk;
 use antiphon_platform::http::time;
+use antiphon_platform::outbox;
 use antiphon_platform::queue::files::FileQueue;
 use antiphon_platform::queue::{Access, Queue};
 use axum::Router;
 use axum::body::Body;
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderMap, Request};
+use prost::Message as _;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -105,8 +108,15 @@ impl World {
         Self { folder, clock, database, queue, blobs, router, operator, stop: CancellationToken::new() }
     }
 
-    /// Starts the workers and the writer.
+    /// Starts the workers, the writer, and what takes dead letters in.
     pub fn start(&self) {
+        self.start_without_dead_letters();
+        let (database, queue) = (self.database.clone(), Arc::clone(&self.queue));
+        tokio::spawn(dead_letters::run(database, queue, self.clock.clone(), self.stop.clone()));
+    }
+
+    /// Starts the workers and the writer.
+    pub fn start_without_dead_letters(&self) {
         let worker = Worker {
             queue: Arc::clone(&self.queue),
             pool: Arc::new(Pool::new("test", 2, Priority::Foreground)),
@@ -123,6 +133,8 @@ impl World {
         tokio::spawn(media::run(media, self.stop.clone()));
         tokio::spawn(analyze_songs::run(worker.clone(), Arc::clone(&self.blobs), self.stop.clone()));
         tokio::spawn(analyze::run(worker, self.stop.clone()));
+        let (database, queue, stop) = (self.database.clone(), Arc::clone(&self.queue), self.stop.clone());
+        tokio::spawn(async move { outbox::relay(database, queue.as_ref(), &topics::ALL, stop).await });
         let (database, queue) = (self.database.clone(), Arc::clone(&self.queue));
         tokio::spawn(writer::run(database, queue, self.clock.clone(), self.stop.clone()));
     }
@@ -195,7 +207,17 @@ impl Drop for World {
     }
 }
 
-/// The routes of sensors and recordings behind the check of keys.
+/// What a deleted song takes with it.
+struct AnalysisOfSongs;
+
+#[async_trait::async_trait]
+impl SongData for AnalysisOfSongs {
+    async fn forget(&self, tx: &mut WriteTransaction, song: SongId) -> Result<(), DbError> {
+        store::delete_song(tx, &song.to_string()).await
+    }
+}
+
+/// The routes of sensors, recordings and songs behind the check of keys.
 pub fn router(database: &Database, queue: &Arc<dyn Queue>, blobs: &Arc<dyn Blobs>, clock: &Clock) -> Router {
     let reader = database.reader();
     let directory = Directory::new(reader.clone(), clock.clone());
@@ -212,7 +234,17 @@ pub fn router(database: &Database, queue: &Arc<dyn Queue>, blobs: &Arc<dyn Blobs
         uploads: Uploads::new(LIMIT),
     };
     let manage = sensors::ManageApi { database: database.clone(), directory, keys: keys.clone(), clock: clock.clone() };
+    let songs = antiphon_catalog::Api {
+        db: database.clone(),
+        blobs: Arc::clone(blobs),
+        clock: clock.clone(),
+        song_limit: LIMIT as u64,
+        plan: plan::song_default().encode_to_vec().into(),
+        data: Arc::new(AnalysisOfSongs),
+    };
     let (router, _) = OpenApiRouter::new()
+        .merge(antiphon_catalog::write_routes(songs))
+        .merge(antiphon_catalog::read_routes(reader.clone()))
         .merge(recordings::accept_routes(accept))
         .merge(recordings::read_routes(recordings::ReadApi { reader: reader.clone() }))
         .merge(recordings::audio_routes(AudioApi { reader: reader.clone(), blobs: Arc::clone(blobs) }))
@@ -259,9 +291,4 @@ pub async fn eventually<F: Future<Output = bool>>(what: &str, condition: impl Fn
         }
     };
     tokio::time::timeout(Duration::from_secs(30), waiting).await.unwrap_or_else(|_| panic!("{what} did not happen"));
-}
-
-/// A status by number.
-pub fn status(number: u16) -> StatusCode {
-    StatusCode::from_u16(number).unwrap()
 }

@@ -1,0 +1,102 @@
+//! Whole files: read from blobs, analysed in parts, stored or failed with a reason.
+
+mod world;
+
+use antiphon_analysis::store::{self, Recording, SourceKind, Status, SummaryValue};
+use antiphon_analysis::{messages, plan, topics};
+use antiphon_catalog::SongId;
+use antiphon_catalog::messages::Song;
+use antiphon_platform::queue::Message;
+use axum::body::Body;
+use futures::stream;
+use prost::Message as _;
+use serde_json::json;
+use world::{NOW, World, eventually, flac_file, wav_file};
+
+/// Uploads a file; the id of the song.
+async fn send(world: &World, file: Vec<u8>) -> SongId {
+    let answer = world.call("POST", "/api/v1/songs", &world.operator, &[], Body::from(file)).await.expect(202);
+    answer["id"].as_str().unwrap().parse().unwrap()
+}
+
+async fn publish(world: &World, id: SongId, blob: String, plan: messages::Plan) {
+    let song = Song {
+        id: bytes::Bytes::copy_from_slice(id.as_bytes()),
+        blob,
+        plan: plan.encode_to_vec().into(),
+        accepted_at: NOW,
+    };
+    let message = Message {
+        id: id.to_string(),
+        kind: String::from("antiphon.song.v1"),
+        source: format!("songs/{id}"),
+        time: NOW,
+        trace: String::new(),
+        body: song.encode_to_vec().into(),
+    };
+    world.queue.publish(topics::SONGS, vec![message]).await.unwrap();
+}
+
+async fn row(world: &World, id: SongId) -> Option<Recording> {
+    store::recording(&mut world.database.read().await.unwrap(), id.as_bytes()).await.unwrap()
+}
+
+async fn settled(world: &World, id: SongId) -> Recording {
+    eventually("the song is settled", || async {
+        row(world, id).await.is_some_and(|found| found.status != Status::Accepted)
+    })
+    .await;
+    row(world, id).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_song_is_analysed_from_its_start_to_its_end() {
+    let world = World::new().await;
+    world.start();
+    let id = send(&world, flac_file(44_100, 2, 12.5)).await;
+    let stored = settled(&world, id).await;
+    assert_eq!((stored.status, stored.start, stored.finish), (Status::Stored, 0, 12_500_000));
+    let song = world.get(&format!("/api/v1/songs/{id}")).await.expect(200);
+    assert_eq!((&song["status"], &song["duration"]), (&json!("stored"), &json!(12.5)));
+    let mut tx = world.database.read().await.unwrap();
+    let source = store::source(&mut tx, SourceKind::Song, &id.to_string()).await.unwrap().unwrap();
+    let summaries = store::summaries(&mut tx, source.id).await.unwrap();
+    let integrated = summaries.iter().find(|summary| summary.algorithm == "loudness" && summary.output == "integrated");
+    assert!(matches!(integrated.unwrap().value, SummaryValue::Number(_)), "{summaries:?}");
+    let layers = store::layers_of(&mut tx, source.id).await.unwrap();
+    for algorithm in ["level", "loudness", "mel"] {
+        assert!(layers.iter().any(|layer| layer.algorithm == algorithm), "{algorithm}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_song_that_breaks_off_is_kept_as_far_as_it_decodes() {
+    let world = World::new().await;
+    world.start();
+    let mut file = wav_file(8_000, 1, 10.0);
+    file.truncate(44 + 16_000 * 3);
+    let failed = settled(&world, send(&world, file).await).await;
+    assert_eq!((failed.status, failed.finish, failed.partial), (Status::Failed, 3_000_000, true));
+    assert!(failed.reason.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_song_without_its_file_and_a_plan_of_another_build_are_set_aside() {
+    let world = World::new().await;
+    world.start_without_dead_letters();
+    let mut dead = world.queue.consume_dead(topics::ANALYZE_SONGS, 2).await.unwrap();
+    let id = SongId::derive(&[7; 32]);
+    publish(&world, id, String::from("songs/gone"), plan::song_default()).await;
+    let delivery = dead.next().await.unwrap();
+    assert!(delivery.death.as_ref().unwrap().reason.contains("songs/gone"));
+    delivery.ack().await.unwrap();
+
+    let mut other = plan::song_default();
+    other.items[0].version += 1;
+    let bytes = bytes::Bytes::from(wav_file(8_000, 1, 1.0));
+    world.blobs.put("songs/here", Box::pin(stream::once(async { Ok(bytes) }))).await.unwrap();
+    publish(&world, id, String::from("songs/here"), other).await;
+    let delivery = dead.next().await.unwrap();
+    assert!(delivery.death.as_ref().unwrap().reason.contains("version"));
+    delivery.ack().await.unwrap();
+}
