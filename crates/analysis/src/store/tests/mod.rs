@@ -5,6 +5,7 @@
 mod applying;
 mod freezing;
 mod purity;
+mod queued;
 mod sizes;
 
 use std::sync::LazyLock;
@@ -56,7 +57,6 @@ impl Made {
         borders
             .extend(self.cuts.iter().copied().filter(|cut| (self.start + 1..self.start + self.length).contains(cut)));
         borders.push(self.start + self.length);
-        borders.dedup();
         let last = borders.len() - 2;
         let pieces = borders.windows(2).enumerate();
         pieces.flat_map(|(piece, ends)| self.piece(piece, ends[0], ends[1], piece == last)).collect()
@@ -161,6 +161,9 @@ static SAMPLES: LazyLock<Vec<(&'static Layer, Vec<Values>)>> = LazyLock::new(|| 
 
 /// Blocks of every layer that has partials, for what was heard in `[from, to)`.
 fn blocks(from: Micros, to: Micros, seed: u64) -> Vec<messages::Block> {
+    if from == to {
+        return Vec::new();
+    }
     let mut blocks = Vec::new();
     for (layer, samples) in SAMPLES.iter() {
         let seconds = from.div_euclid(SECOND)..(to + SECOND - 1).div_euclid(SECOND);

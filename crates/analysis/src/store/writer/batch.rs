@@ -196,27 +196,30 @@ impl<'a> Batch<'a> {
 
     /// The recording's row, made if it is missing.
     async fn recording(&mut self, incoming: &Incoming) -> Result<Recording, StoreError> {
-        if let Some(known) = self.recordings.get(&incoming.name) {
-            return Ok(known.clone());
-        }
-        let result = &incoming.result;
-        let source = self.touched(incoming).await?.source.id;
-        let mut found = recording(self.tx, &incoming.name).await?;
-        if found.is_none() {
-            let keeps_audio = match incoming.kind {
-                SourceKind::Sensor => retention_of(self.tx, &incoming.source).await?.keeps_audio(),
-                SourceKind::Song => false,
-            };
-            let (start, accepted_at) = (result.recording_start, result.accepted_at);
-            make_recording(self.tx, source, &incoming.name, start, accepted_at, keeps_audio).await?;
-            found = recording(self.tx, &incoming.name).await?;
-        }
-        let found = found.ok_or_else(|| DbError::Broken(String::from("a recording was not kept")))?;
+        let found = match self.recordings.get(&incoming.name) {
+            Some(known) => known.clone(),
+            None => self.find_or_make(incoming).await?,
+        };
         let same = found.source == incoming.source && found.kind == incoming.kind;
-        if !same || found.start != result.recording_start {
+        if !same || found.start != incoming.result.recording_start {
             return Err(StoreError::Refused(String::from("its id belongs to another recording")));
         }
         Ok(found)
+    }
+
+    async fn find_or_make(&mut self, incoming: &Incoming) -> Result<Recording, StoreError> {
+        if let Some(found) = recording(self.tx, &incoming.name).await? {
+            return Ok(found);
+        }
+        let keeps_audio = match incoming.kind {
+            SourceKind::Sensor => retention_of(self.tx, &incoming.source).await?.keeps_audio(),
+            SourceKind::Song => false,
+        };
+        let (start, accepted_at) = (incoming.result.recording_start, incoming.result.accepted_at);
+        let source = self.touched(incoming).await?.source.id;
+        make_recording(self.tx, source, &incoming.name, start, accepted_at, keeps_audio).await?;
+        let made = recording(self.tx, &incoming.name).await?;
+        Ok(made.ok_or_else(|| DbError::Broken(String::from("a recording was not kept")))?)
     }
 
     async fn keep(&mut self, recording: Recording) -> Result<(), StoreError> {
