@@ -31,9 +31,10 @@ pub(crate) static DESCRIPTOR: Descriptor = Descriptor {
             channels: the mean of their mean squares. The 125 ms levels are the exponential time weighting F, read at \
             every 125 ms of the clock; min, max and the percentiles l01 to l99 (bins of 0.1 dB) are of them. Digital \
             silence counts as -150 dB. Bands whose centre lies above 0.4 of the sample rate are null. Without a \
-            lead-in the filters start from rest, and the fast level from the mean square of the first 125 ms: of a \
-            steady sound, the first second's A level then reads up to 0.1 dB off, and bands below 100 Hz read low by \
-            up to 2 dB.",
+            lead-in the filters start from rest, and the fast level from the mean square of the first 125 ms. In the \
+            first second, bands then read low by up to 0.8 dB (25 Hz), 0.2 dB (100 Hz) and 0.02 dB (1 kHz) for a steady \
+            tone; A is off by less than 0.01 dB for noise and tones from 1 kHz on, by up to 0.2 dB for a tone of 100 Hz, \
+            and by up to 10 dB for one of 25 Hz, whose sudden start is louder than itself.",
     outputs: &[
         Output {
             name: "a",

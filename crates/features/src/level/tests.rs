@@ -242,3 +242,30 @@ proptest::proptest! {
         proptest::prop_assert_eq!(whole, session.finish());
     }
 }
+
+/// What the description says of the bias without a lead-in, against sound that was there before.
+#[test]
+fn the_bias_without_a_lead_in_is_as_described() {
+    let rate = 48_000;
+    let before = 5 * rate as usize;
+    let first_second = |signal: &[f32], lead_in: usize| {
+        let stream = Stream { first_sample: -(lead_in as i64), ..sensor(rate, 1, 0) };
+        let found = run(&[item("level")], &stream, &[&signal[before - lead_in..before + rate as usize]]);
+        let level =
+            |column: &str, dimension| overall(&found.blocks, column, "leq", dimension).expect("there is a level");
+        (level("level.a", 0), (0..29).map(|band| level("level.bands", band)).collect::<Vec<f32>>())
+    };
+    for (band, within_a, within_band) in [(0, 10.0, 0.8), (3, 1.5, 0.4), (6, 0.2, 0.2), (16, 0.01, 0.02)] {
+        for offset in [0, 123, 477] {
+            let tone = sine(rate, bands::centre(band), 0.5, 7.0);
+            let (cold_a, cold) = first_second(&tone[offset..], 0);
+            let (warm_a, warm) = first_second(&tone[offset..], before);
+            assert!((cold_a - warm_a).abs() <= within_a, "A of band {band}: {cold_a} {warm_a}");
+            let off = cold[band] - warm[band];
+            assert!((-within_band..=0.0).contains(&off), "band {band}: {off}");
+        }
+    }
+    let hiss = noise(31, 7 * rate as usize);
+    let ((cold, _), (warm, _)) = (first_second(&hiss, 0), first_second(&hiss, before));
+    assert!((cold - warm).abs() < 0.01, "{cold} {warm}");
+}

@@ -227,3 +227,18 @@ fn parts_with_lead_in_say_what_the_whole_says() {
         }
     }
 }
+
+/// What the description says of the bias without a lead-in: the first 100 ms of a steady sound.
+#[test]
+fn the_bias_without_a_lead_in_is_as_described() {
+    for frequency in [50.0, 100.0, 440.0, 1_000.0, 4_000.0] {
+        for offset in [0, 11, 123, 477] {
+            let tone = &sine(48_000, frequency, 0.25, 8.0)[offset..];
+            let cold = by_end(&run(&[item("loudness")], &sensor(48_000, 1, 0), &[&tone[240_000..336_000]]), 1);
+            let stream = crate::algorithm::Stream { first_sample: -240_000, ..sensor(48_000, 1, 0) };
+            let warm = by_end(&run(&[item("loudness")], &stream, &[&tone[..336_000]]), 1);
+            let off: Vec<f64> = cold.iter().zip(&warm).map(|(cold, warm)| (cold - warm).abs()).collect();
+            assert!(off[0] < 0.3 && off[1..].iter().all(|off| *off < 1e-5), "{frequency} Hz: {off:?}");
+        }
+    }
+}
