@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use serde_json::Value;
 
-use super::output::{cell, print_line, table};
+use super::output::{cell, print_line, readable, table};
 use super::server::{Server, ServerOptions, encoded};
 use crate::cli::Globals;
 
@@ -159,7 +159,7 @@ const ATTEMPTS: usize = 5;
 /// The answer with the rows and gaps of all its pages, which are of one revision.
 fn all_pages(server: &Server, path: &str) -> Result<Value> {
     for _ in 0..ATTEMPTS {
-        if let Some(answer) = pages_of_one_revision(server, &format!("{path}limit=100000&"))? {
+        if let Some(answer) = pages_of_one_revision(server, &format!("{path}limit=100000"))? {
             return Ok(answer);
         }
     }
@@ -169,7 +169,7 @@ fn all_pages(server: &Server, path: &str) -> Result<Value> {
 fn pages_of_one_revision(server: &Server, path: &str) -> Result<Option<Value>> {
     let mut answer = server.get(path)?;
     while let Some(cursor) = answer["next"].as_str() {
-        let mut page = server.get(&format!("{path}cursor={}", encoded(cursor)))?;
+        let mut page = server.get(&format!("{path}&cursor={}", encoded(cursor)))?;
         if page["revision"] != answer["revision"] {
             return Ok(None);
         }
@@ -206,7 +206,8 @@ fn append_gaps(answer: &mut Value, page: &mut Value) {
 fn people(answer: &Value) -> String {
     let headings: Vec<String> = answer["columns"].as_array().into_iter().flatten().map(heading).collect();
     let headings: Vec<&str> = headings.iter().map(String::as_str).collect();
-    let cells = |row: &Value| row.as_array().into_iter().flatten().map(cell).collect::<Vec<_>>();
+    let short = |value: &Value| value.as_f64().map_or_else(|| cell(value), readable);
+    let cells = |row: &Value| row.as_array().into_iter().flatten().map(short).collect::<Vec<_>>();
     let rows: Vec<Vec<String>> = answer["rows"].as_array().into_iter().flatten().map(cells).collect();
     table(&headings, &rows)
 }

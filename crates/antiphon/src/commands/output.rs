@@ -65,6 +65,16 @@ pub fn cell(value: &Value) -> String {
     }
 }
 
+/// A measured number for people: five digits that count, no trailing zeros.
+pub fn readable(number: f64) -> String {
+    if number == 0.0 || !number.is_finite() {
+        return number.to_string();
+    }
+    let decimals = (4 - number.abs().log10().floor() as i32).clamp(0, 12) as usize;
+    let text = format!("{number:.decimals$}");
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+}
+
 /// Members of JSON objects as rows.
 pub fn rows(items: &[Value], members: &[&str]) -> Vec<Vec<String>> {
     items.iter().map(|item| members.iter().map(|member| cell(&item[*member])).collect()).collect()
@@ -73,6 +83,21 @@ pub fn rows(items: &[Value], members: &[&str]) -> Vec<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_for_people_have_five_digits() {
+        let cases = [
+            (-14.693_714, "-14.694"),
+            (0.0, "0"),
+            (-150.0, "-150"),
+            (0.000_012_345_67, "0.000012346"),
+            (48_000.0, "48000"),
+            (2.5, "2.5"),
+        ];
+        for (number, text) in cases {
+            assert_eq!(readable(number), text);
+        }
+    }
 
     #[test]
     fn tables_are_aligned() {

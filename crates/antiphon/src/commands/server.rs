@@ -145,7 +145,9 @@ impl fmt::Display for ProblemText {
             write!(f, " (field {field})")?;
         }
         match &self.hint {
-            Some(hint) => write!(f, "; {hint}"),
+            // A hint is a sentence, or the nearest valid name.
+            Some(hint) if hint.contains(' ') => write!(f, "; {hint}"),
+            Some(hint) => write!(f, "; did you mean {hint}?"),
             None => Ok(()),
         }
     }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::compute::{Found, Resolution};
 use super::select::{Column, Selection};
-use crate::commands::output::table;
+use crate::commands::output::{readable, table};
 
 /// The header line of the CSV: the file, the start of the bucket in seconds unless there is only one, the columns.
 pub fn csv_header(selection: &Selection, resolution: Resolution) -> String {
@@ -72,13 +72,16 @@ pub fn people(name: &str, found: &Found, selection: &Selection, resolution: Reso
     );
     if resolution == Resolution::Whole {
         let values = found.rows.first().map(|(_, values)| values.as_slice()).unwrap_or_default();
+        // Where there is a summary of the same name, that is the value of the whole.
+        let is_summed_up = |column: &Column| found.summaries.iter().any(|summary| summary_name(summary) == column.name);
         let row = |(column, value): (&Column, &Option<f32>)| {
-            vec![column.name.clone(), number(*value), column.output.unit.to_owned(), column.output.title.to_owned()]
+            vec![column.name.clone(), short(*value), column.output.unit.to_owned(), column.output.title.to_owned()]
         };
-        let mut rows: Vec<Vec<String>> = selection.columns.iter().zip(values).map(row).collect();
+        let columns = selection.columns.iter().zip(values).filter(|(column, _)| !is_summed_up(column));
+        let mut rows: Vec<Vec<String>> = columns.map(row).collect();
         rows.extend(found.summaries.iter().map(|summary| {
             let (value, note) = match &summary.value {
-                SummaryValue::Number(number) => (format!("{number:.2}"), String::new()),
+                SummaryValue::Number(number) => (readable(*number), String::new()),
                 SummaryValue::Text(text) => (text.clone(), String::new()),
                 SummaryValue::Missing(reason) => (String::new(), reason.clone()),
             };
@@ -92,7 +95,7 @@ pub fn people(name: &str, found: &Found, selection: &Selection, resolution: Reso
             selection.columns.iter().map(|column| format!("{} [{}]", column.name, column.output.unit)).collect();
         let headings: Vec<&str> = std::iter::once("time [s]").chain(names.iter().map(String::as_str)).collect();
         let row = |(start, values): &(i64, Vec<Option<f32>>)| {
-            std::iter::once(start.to_string()).chain(values.iter().map(|value| number(*value))).collect()
+            std::iter::once(start.to_string()).chain(values.iter().map(|value| short(*value))).collect()
         };
         text.push_str(&table(&headings, &found.rows.iter().map(row).collect::<Vec<Vec<String>>>()));
     }
@@ -112,6 +115,11 @@ fn fixed_columns(resolution: Resolution) -> [&'static str; 2] {
 /// The shortest decimal of the f32, as the API prints it; nothing for what does not exist.
 fn number(value: Option<f32>) -> String {
     value.map_or(String::new(), |value| value.to_string())
+}
+
+/// The same for people.
+fn short(value: Option<f32>) -> String {
+    value.map_or(String::new(), |value| readable(f64::from(value)))
 }
 
 fn json_number(value: Option<f32>) -> Value {

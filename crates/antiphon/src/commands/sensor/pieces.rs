@@ -39,13 +39,15 @@ pub struct Cutter {
     lead_frames: usize,
     /// Number of the first frame that is not yet sent.
     first: u64,
+    /// Whether the time of the first piece is certain.
+    is_settled: bool,
 }
 
 impl Cutter {
     /// For samples of `format`, whose times `timeline` tells.
     pub fn new(cut: Cut, format: PcmFormat, timeline: Timeline) -> Self {
         let first = timeline.frames();
-        Self { cut, format, timeline, samples: Vec::new(), lead_frames: 0, first }
+        Self { cut, format, timeline, samples: Vec::new(), lead_frames: 0, first, is_settled: false }
     }
 
     /// The count of the stream.
@@ -77,6 +79,10 @@ impl Cutter {
 
     /// What is left, as a last piece that may be short.
     pub fn finish(&mut self) -> Result<Option<Piece>> {
+        if !self.is_settled {
+            self.is_settled = true;
+            self.timeline.settle();
+        }
         let end = self.timeline.frames();
         if end == self.first { Ok(None) } else { self.cut_before(end).map(Some) }
     }
@@ -87,6 +93,11 @@ impl Cutter {
             let end = self.end();
             if end > self.timeline.certain() {
                 return Ok(pieces);
+            }
+            if !self.is_settled {
+                self.is_settled = true;
+                self.timeline.settle();
+                continue;
             }
             pieces.push(self.cut_before(end)?);
             self.timeline.correct(end);

@@ -115,6 +115,14 @@ impl Timeline {
         self.suspicion = None;
     }
 
+    /// Sets the count to the earliest arrival so far, as long as nothing was cut: the first block may have been held
+    /// up while the input was opened.
+    pub fn settle(&mut self) {
+        if let Some(delay) = self.delay.take().filter(|_| self.follows_clock) {
+            self.anchor_time += delay;
+        }
+    }
+
     /// Holds the count against the clock at a cut before `frame`, which is shifted; by how many µs.
     pub fn correct(&mut self, frame: u64) -> Micros {
         let delay = self.delay.take().filter(|delay| self.follows_clock && delay.abs() > TOLERATED);
@@ -186,6 +194,17 @@ mod tests {
         assert_eq!(found[19], Some(interruption));
         timeline.restart(interruption);
         assert_eq!(timeline.time_of(32_000), 62_000_000);
+    }
+
+    #[test]
+    fn a_first_block_that_was_held_up_counts_for_nothing() {
+        let mut timeline = Timeline::live(16_000, 1_600, 400_000);
+        timeline.arrived(1_600, 400_000);
+        for block in 2..=20 {
+            assert_eq!(timeline.arrived(1_600, block * 100_000), None);
+        }
+        timeline.settle();
+        assert_eq!((timeline.time_of(0), timeline.correct(0)), (0, 0));
     }
 
     #[test]
