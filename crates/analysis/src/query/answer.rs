@@ -251,7 +251,7 @@ impl Answer {
             if stored.len() > 1 {
                 let mut present = Vec::new();
                 for row in stored {
-                    if store::is_present(tx, self.number(), row.id, self.from, self.to).await? {
+                    if self.has(tx, row).await? {
                         present.push(row);
                     }
                 }
@@ -271,6 +271,21 @@ impl Answer {
             }
         }
         Ok(())
+    }
+
+    /// Whether anything of a layer begins in the range: asked to the minute, and to the second at both ends.
+    async fn has(&self, tx: &mut ReadTransaction, row: &LayerRow) -> Result<bool, Problem> {
+        let minute = Resolution::Minute;
+        let (first, last) = (minute.ceil(self.first), minute.floor(self.end));
+        if first < last && store::is_present(tx, self.number(), row.id, first, last).await? {
+            return Ok(true);
+        }
+        for (from, to) in [(self.first, first.min(self.end)), (last.max(self.first), self.end)] {
+            if !store::read_cells(tx, self.number(), row, Resolution::Second, from, to).await?.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Adds the columns of one stat of one version: one for each dimension.
@@ -431,7 +446,10 @@ impl Answer {
         let Some(source) = &self.source else { return Ok(Vec::new()) };
         while self.at < self.end {
             let next = touching(&self.spans, self.at, self.end.saturating_add(FRAME_REACH)).next();
-            let Some(span) = next else { break };
+            let Some(span) = next else {
+                self.at = self.end;
+                break;
+            };
             let start = self.at.max(span.start - FRAME_REACH);
             let end = (start + FRAME_STRETCH).min(self.end);
             let mut rows: BTreeMap<Micros, Vec<Option<f32>>> = BTreeMap::new();

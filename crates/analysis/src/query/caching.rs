@@ -26,6 +26,8 @@ pub(super) struct Caching<'a> {
     pub(super) details: &'a str,
     /// The end of the range of a sensor; of songs there is none.
     pub(super) end: Option<Micros>,
+    /// Whether the answer tells gaps: they grow until now.
+    pub(super) tells_gaps: bool,
     /// µs since 1970.
     pub(super) now: Micros,
     /// Whether anybody may read.
@@ -44,7 +46,7 @@ impl Caching<'_> {
     /// # Errors
     /// 400 for a revision that is none, 410 for one that is not current any more.
     pub(super) fn headers(&self) -> Result<Headers, Problem> {
-        let depends_on_now = self.end.is_some_and(|end| end > self.now);
+        let depends_on_now = self.tells_gaps && self.end.is_some_and(|end| end > self.now);
         let is_pinned = match self.params.get("revision") {
             None => false,
             Some(wanted) => {
@@ -142,6 +144,7 @@ mod tests {
             revision: Revision(revision),
             details: "",
             end: Some(end),
+            tells_gaps: true,
             now,
             is_public: true,
         };

@@ -31,7 +31,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
 
 /// One page of a range query.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
-#[allow(dead_code, reason = "describes what `format` writes row by row")]
+#[expect(dead_code, reason = "describes what `format` writes row by row")]
 struct FeaturePage {
     /// What was asked.
     source: SourceName,
@@ -59,7 +59,7 @@ struct FeaturePage {
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
-#[allow(dead_code, reason = "describes what `format` writes")]
+#[expect(dead_code, reason = "describes what `format` writes")]
 struct SourceName {
     /// `sensor` or `song`.
     kind: String,
@@ -68,7 +68,7 @@ struct SourceName {
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
-#[allow(dead_code, reason = "describes what `format` writes")]
+#[expect(dead_code, reason = "describes what `format` writes")]
 struct ColumnInfo {
     /// `time`, `coverage`, `level.a`, `level.a:l90`, `mel.17`, `level.a@1`.
     name: String,
@@ -84,7 +84,7 @@ struct ColumnInfo {
 
 /// A time that was not heard.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
-#[allow(dead_code, reason = "describes what `format` writes")]
+#[expect(dead_code, reason = "describes what `format` writes")]
 struct Gap {
     /// When it begins: UTC, of a song seconds.
     #[schema(example = "2026-05-01T00:10:00.000000Z")]
@@ -214,6 +214,7 @@ async fn answer(
         revision: answer.revision(),
         details: &columns,
         end: (kind == SourceKind::Sensor).then_some(answer.range().1),
+        tells_gaps: true,
         now,
         is_public: api.is_public,
     };
@@ -274,6 +275,7 @@ async fn sensor_gaps(
         revision: source.as_ref().map(|source| source.revision).unwrap_or_default(),
         details: "",
         end: Some(to),
+        tells_gaps: true,
         now,
         is_public: api.is_public,
     };

@@ -193,10 +193,10 @@ async fn answer(
         format,
         revision: source.as_ref().map(|source| source.revision).unwrap_or_default(),
         details: "",
-        // Nothing of the answer depends on now, but late audio is likely near it.
-        end: None,
+        end: if kind == SourceKind::Sensor { to } else { None },
+        tells_gaps: false,
         now: api.clock.now(),
-        is_public: api.is_public && to.is_none_or(|to| to < api.clock.now() - 3_600_000_000),
+        is_public: api.is_public,
     };
     let caching = caching.headers()?;
     if let Some(response) = caching.not_modified(headers) {

@@ -86,13 +86,16 @@ fn feature(descriptor: &'static Descriptor, output: &'static Output, is_named: b
     }
 }
 
+/// Whether a name stands for an output.
+type Matches<'a> = &'a dyn Fn(&Descriptor, &Output) -> bool;
+
 /// The outputs that a name stands for: an algorithm's, one output, or a family's.
 fn named(name: &str) -> Result<Vec<(&'static Descriptor, &'static Output)>, Problem> {
     let all = || {
         let algorithms = antiphon_features::registry().iter().copied();
         algorithms.flat_map(|descriptor| descriptor.outputs.iter().map(move |output| (descriptor, output)))
     };
-    let kinds: [&dyn Fn(&Descriptor, &Output) -> bool; 3] = [
+    let kinds: [Matches<'_>; 3] = [
         &|descriptor, output| !output.name.is_empty() && full_name(descriptor, output) == name,
         &|descriptor, _| descriptor.name == name,
         &|descriptor, _| descriptor.family == name,
