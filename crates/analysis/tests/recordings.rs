@@ -3,14 +3,17 @@
 mod world;
 
 use antiphon_analysis::ids::{RecordingId, audio_digest};
-use antiphon_analysis::recordings::audio_key;
-use antiphon_analysis::topics;
+use antiphon_analysis::recordings::{self, audio_key};
+use antiphon_analysis::store::retention;
+use antiphon_analysis::{messages, sensors, topics};
 use antiphon_audio::encode::{PcmFormat, Samples, wav};
 use antiphon_platform::clock::{Micros, SECOND};
+use antiphon_platform::db::Statement;
 use axum::body::Body;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use bytes::Bytes;
+use prost::Message as _;
 use serde_json::json;
 use world::{LIMIT, NOW, World, at, eventually, flac_file, sound, wav_file};
 
@@ -207,6 +210,27 @@ async fn a_long_recording_that_breaks_off_is_kept_as_far_as_it_decodes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_audio_of_a_long_recording_that_failed_waits_for_a_replay_until_its_letter_is_dropped() {
+    let world = World::new().await;
+    world.start();
+    world.sensor("roof").await;
+    let mut audio = b"fLaC".to_vec();
+    audio.extend(vec![0x55; 2 * 1024 * 1024]);
+    let failed = world.recording("roof", &at(NOW - 60 * SECOND), "0", audio).await;
+    assert_eq!(failed["status"], "failed");
+    let key = audio_key(failed["id"].as_str().unwrap().parse().unwrap());
+    let letters = world.get("/api/v1/dead-letters").await.expect(200);
+    let letter = format!("/api/v1/dead-letters/{}", letters["items"][0]["id"].as_str().unwrap());
+    assert_eq!(letters["items"][0]["group"], "media");
+    let clean = async || retention::run(&world.database, &world.blobs, world.clock.now() + SECOND).await.unwrap();
+    clean().await;
+    assert!(world.blobs.info(&key).await.is_ok());
+    world.delete(&letter).await.expect(204);
+    clean().await;
+    assert!(world.blobs.info(&key).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn audio_is_played_while_retention_keeps_it() {
     let world = World::new().await;
     world.start();
@@ -303,15 +327,85 @@ async fn known_sensors_go_on_while_the_database_is_away() {
     let send =
         async |second: i64| world.call("POST", &path(second), &key, &[], Body::from(wav_file(8_000, 1, 0.5))).await;
     send(0).await.expect(202);
-    for name in ["antiphon.db", "antiphon.db-wal", "antiphon.db-shm"] {
-        // Another process that takes the files away is the bluntest of outages.
-        let _ = std::fs::rename(world.folder.path().join(name), world.folder.path().join(format!("{name}.away")));
-        std::fs::create_dir_all(world.folder.path().join(name)).unwrap();
+    // A database whose tables are gone answers every statement of ours with an error.
+    let mut transaction = world.database.write().await.unwrap();
+    for text in [
+        "alter table sensors rename to sensors_away",
+        "alter table recordings rename to recordings_away",
+        "alter table api_keys rename to api_keys_away",
+    ] {
+        transaction.execute(&Statement { name: "away", text }, &[]).await.unwrap();
     }
+    transaction.commit().await.unwrap();
     send(1).await.expect(202);
     world.clock.advance(59 * SECOND);
     send(2).await.expect(202);
-    let waiting =
-        world.queue.depths().await.unwrap().iter().find(|depth| depth.group == topics::ANALYZE.name).unwrap().waiting;
-    assert_eq!(waiting, 3);
+    assert_eq!(waiting_for_analysis(&world).await, 3);
+    world.clock.advance(2 * SECOND);
+    assert!(send(3).await.status >= 500, "after a minute nobody knows whether it is still welcome");
+    assert_eq!(waiting_for_analysis(&world).await, 3);
+}
+
+async fn waiting_for_analysis(world: &World) -> u64 {
+    let depths = world.queue.depths().await.unwrap();
+    depths.iter().find(|depth| depth.group == topics::ANALYZE.name).unwrap().waiting
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recording_takes_the_plan_of_its_time() {
+    let world = World::new().await;
+    world.sensor("roof").await;
+    world.clock.advance(100 * SECOND);
+    let plan = json!({"plan": [{"algorithm": "silence"}], "calibration": 94.0});
+    world.send("PATCH", "/api/v1/sensors/roof", plan).await.expect(200);
+    let mut consumer = world.queue.consume(topics::ANALYZE, 2).await.unwrap();
+    for (start, version, algorithms, calibration) in
+        [(NOW, 1, 4, None), (NOW + 99 * SECOND, 1, 4, None), (NOW + 100 * SECOND, 2, 1, Some(94.0))]
+    {
+        world.post("roof", &at(start), "0", wav_file(8_000, 1, 0.5)).await.expect(202);
+        let delivery = consumer.next().await.unwrap();
+        let message = messages::Recording::decode(delivery.message.body.clone()).unwrap();
+        let plan = message.plan.unwrap();
+        assert_eq!((plan.version, plan.items.len(), plan.calibration_db), (version, algorithms, calibration));
+        assert_eq!(plan.groups, ["analyze"]);
+        assert_eq!((message.start, message.recording_start, message.last_piece), (start, start, true));
+        assert_eq!(delivery.message.id, RecordingId::try_from(message.id.as_ref()).unwrap().to_string());
+        delivery.ack().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_comes_again_has_no_second_effect() {
+    let world = World::new().await;
+    world.sensor("roof").await;
+    // Long and short, each accepted twice: two messages of one id lie in the queue.
+    let files = [wav_file(16_000, 1, 70.0), wav_file(16_000, 1, 1.0)];
+    for _ in 0..2 {
+        for file in &files {
+            world.post("roof", &at(NOW - 80 * SECOND), "0", file.clone()).await.expect(202);
+        }
+    }
+    world.start();
+    let mut views = Vec::new();
+    for file in &files {
+        views.push(world.settled(&id_of("roof", NOW - 80 * SECOND, 0, file)).await);
+    }
+    eventually("everything is consumed", || async {
+        let depths = world.queue.depths().await.unwrap();
+        depths.iter().all(|depth| depth.waiting == 0 && depth.in_flight == 0)
+    })
+    .await;
+    for (file, view) in files.iter().zip(views) {
+        let again = world.settled(&id_of("roof", NOW - 80 * SECOND, 0, file)).await;
+        assert_eq!(again, view);
+    }
+    assert_eq!(world.queue.depths().await.unwrap().iter().map(|depth| depth.dead).sum::<u64>(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_statement_can_be_prepared() {
+    let world = World::new().await;
+    let mut statements = sensors::statements();
+    statements.extend(recordings::STATEMENTS);
+    world.database.reader().prepare_all(&statements).await.unwrap();
 }

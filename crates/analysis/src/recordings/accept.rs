@@ -5,7 +5,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use antiphon_platform::blobs::{BlobError, Blobs};
 use antiphon_platform::clock::{Clock, Micros};
@@ -97,7 +97,8 @@ impl Acceptor {
         let digest = digest(offer.audio.clone()).await;
         let id = RecordingId::derive(&sensor.id, offer.start, offer.lead_in, &digest);
         let plan = sensor.plans.at(offer.start).to_message();
-        let long = offer.audio.len() > INLINE_LIMIT;
+        let bytes = offer.audio.len();
+        let long = bytes > INLINE_LIMIT;
         if long || sensor.keeps_audio {
             let key = audio_key(id);
             let stored = self.blobs.put(&key, one_chunk(offer.audio.clone()));
@@ -110,7 +111,11 @@ impl Acceptor {
         } else {
             message(id, sensor, offer, plan, accepted_at)
         };
+        let begun = Instant::now();
         self.publish(topic, message).await?;
+        metrics::histogram!("antiphon_accept_confirm_seconds").record(begun.elapsed().as_secs_f64());
+        metrics::counter!("antiphon_recordings_accepted_total").increment(1);
+        metrics::counter!("antiphon_recordings_accepted_bytes_total").increment(bytes as u64);
         crash::point("accept.after-confirm-before-row");
         let duplicate = match &self.rows {
             Some(rows) => rows.add(id, row).await,

@@ -12,7 +12,7 @@ mod parts;
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use antiphon_platform::clock::Clock;
 use antiphon_platform::cpu::{CpuError, Pool};
@@ -189,7 +189,8 @@ async fn analyze_and_publish(
     trace: &str,
     compute: impl FnOnce(&mut Emit<'_>) -> Result<(), Failure> + Send + 'static,
 ) -> Result<(), Failure> {
-    compute_and_publish(&worker.pool, compute, |part: messages::Result| {
+    let begun = Instant::now();
+    let outcome = compute_and_publish(&worker.pool, compute, |part: messages::Result| {
         let last = part.parts > 0;
         let message = Message {
             id: result_message(&id, part.piece, &part.group, part.plan_version, part.part),
@@ -208,7 +209,9 @@ async fn analyze_and_publish(
             Ok(())
         }
     })
-    .await
+    .await;
+    metrics::histogram!("antiphon_analysis_seconds").record(begun.elapsed().as_secs_f64());
+    outcome
 }
 
 #[cfg(test)]

@@ -245,6 +245,7 @@ pub fn router(database: &Database, queue: &Arc<dyn Queue>, blobs: &Arc<dyn Blobs
     let (router, _) = OpenApiRouter::new()
         .merge(antiphon_catalog::write_routes(songs))
         .merge(antiphon_catalog::read_routes(reader.clone()))
+        .merge(dead_letters::routes(dead_letters::Api { db: database.clone() }))
         .merge(recordings::accept_routes(accept))
         .merge(recordings::read_routes(recordings::ReadApi { reader: reader.clone() }))
         .merge(recordings::audio_routes(AudioApi { reader: reader.clone(), blobs: Arc::clone(blobs) }))
