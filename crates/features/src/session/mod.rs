@@ -136,6 +136,8 @@ impl Session {
         if !(1..=MAX_CHANNELS).contains(&channels) || !(MIN_RATE..=MAX_RATE).contains(&stream.rate) {
             return Err(FeatureError::BadStream { rate: stream.rate, channels: stream.channels });
         }
+        let first_body_sample = stream.first_body_sample.max(stream.first_sample);
+        let stream = &Stream { first_body_sample, ..stream.clone() };
         let clock = Clock::new(stream);
         let mut runners: Vec<Runner> = Vec::with_capacity(items.len());
         for item in items {
