@@ -1,14 +1,12 @@
-//! What changed, for live events; and how a sensor is doing.
+//! What changed, for live events.
 
-use antiphon_platform::clock::{Micros, SECOND};
 use antiphon_platform::db::{DbError, ReadTransaction, Row, Statement};
 use antiphon_platform::sql;
 
 const SINCE: Statement = sql!("sql/changes_since.sql");
 const OLDEST: Statement = sql!("sql/oldest_change.sql");
-const SMALLEST_LAG: Statement = sql!("sql/smallest_lag.sql");
 
-pub(super) const STATEMENTS: &[Statement] = &[SINCE, OLDEST, SMALLEST_LAG];
+pub(super) const STATEMENTS: &[Statement] = &[SINCE, OLDEST];
 
 /// Seconds that one transaction changed. Each second is one event; they are numbered one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,18 +45,6 @@ pub async fn can_resume(tx: &mut ReadTransaction, source: &super::Source, sequen
     }
     let oldest = tx.row(&OLDEST, &[source.id.into()]).await?.as_ref().map(change_of).transpose()?;
     Ok(oldest.is_some_and(|oldest| sequence >= oldest.sequence - (oldest.last - oldest.first) - 1))
-}
-
-/// The smallest time from the end of a recording to its arrival, over the 10 minutes before `now`, in µs.
-///
-/// # Errors
-/// Those of the database.
-pub async fn smallest_lag(tx: &mut ReadTransaction, source: i64, now: Micros) -> Result<Option<Micros>, DbError> {
-    let minute = (now - 600 * SECOND).div_euclid(60 * SECOND);
-    match tx.row(&SMALLEST_LAG, &[source.into(), minute.into()]).await? {
-        Some(row) => row.get(0),
-        None => Ok(None),
-    }
 }
 
 fn change_of(row: &Row) -> Result<Change, DbError> {

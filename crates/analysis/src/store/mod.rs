@@ -25,7 +25,7 @@ pub use annotations::{
     CountingInterval, StoredAnnotation, StoredSummary, SummaryValue, annotations, counting_intervals, summaries,
 };
 pub use cells::{Cells, is_present, read_cells};
-pub use changes::{Change, can_resume, changes_since, smallest_lag};
+pub use changes::{Change, can_resume, changes_since};
 pub use error::StoreError;
 pub use frames::read_frames;
 pub use recordings::{Accepted, Recording, Status, accept, recording, recordings_overlapping};

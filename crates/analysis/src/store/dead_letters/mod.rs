@@ -35,8 +35,10 @@ pub use routes::{Api, DeadLetterInfo, routes};
 const LIST: Statement = sql!("../sql/dead_letters_list.sql");
 const GET: Statement = sql!("../sql/dead_letter.sql");
 const DELETE: Statement = sql!("../sql/dead_letter_delete.sql");
+const EXPIRED: Statement = sql!("../sql/dead_letters_expired.sql");
+const AUDIO_UNWANTED: Statement = sql!("../sql/recording_audio_unwanted.sql");
 
-pub(super) const STATEMENTS: &[Statement] = &[LIST, GET, DELETE];
+pub(super) const STATEMENTS: &[Statement] = &[LIST, GET, DELETE, EXPIRED, AUDIO_UNWANTED];
 
 const LETTERS: Bulk = Bulk {
     table: "dead_letters",
@@ -120,21 +122,29 @@ pub(super) async fn take(db: &Database, clock: &Clock, group: Group, delivery: D
         time: clock.now(),
         deliveries: delivery.deliveries,
     });
-    loop {
-        match store(db, clock, group, &delivery.message, &death).await {
-            Ok(()) => break,
-            Err(error) => {
-                tracing::warn!(%error, group = group.name, id = delivery.message.id, "a dead letter waits for the database");
-                tokio::time::sleep(AWAY).await;
-            }
+    let mut about = subject(group, &delivery.message);
+    while let Err(error) = store(db, clock, group, &delivery.message, &death, about.as_ref()).await {
+        let id = delivery.message.id.as_str();
+        tracing::warn!(%error, group = group.name, id, "a dead letter could not be stored; trying again");
+        if !matches!(error, StoreError::Database(DbError::Unavailable(_) | DbError::Broken(_))) {
+            // What it says of its recording makes no sense; the letter itself must not block the others.
+            about = None;
         }
+        tokio::time::sleep(AWAY).await;
     }
     crash::point("dead-letters.after-effect-before-ack");
     metrics::counter!("antiphon_dead_letters_total", "group" => group.name).increment(1);
     delivery.ack().await
 }
 
-async fn store(db: &Database, clock: &Clock, group: Group, message: &Message, death: &Death) -> Result<(), StoreError> {
+async fn store(
+    db: &Database,
+    clock: &Clock,
+    group: Group,
+    message: &Message,
+    death: &Death,
+    about: Option<&Subject>,
+) -> Result<(), StoreError> {
     let mut tx = db.write().await?;
     let row = vec![
         letter_id(group, message, death).into(),
@@ -150,24 +160,30 @@ async fn store(db: &Database, clock: &Clock, group: Group, message: &Message, de
         death.deliveries.into(),
     ];
     let is_new = tx.bulk_insert(&LETTERS, vec![row]).await? == 1;
-    if is_new {
-        match subject(group, message) {
-            Some(Subject::Recording { sensor, name, start, accepted_at }) => {
-                let source = make_source(&mut tx, SourceKind::Sensor, &sensor).await?.id;
-                let keeps_audio = retention_of(&mut tx, &sensor).await?.keeps_audio();
-                make_recording(&mut tx, source, &name, start, accepted_at, keeps_audio).await?;
-                if let Some(mut found) = recording(&mut tx, &name).await?.filter(|row| row.status == Status::Accepted) {
-                    found.fail(clock.now(), &death.reason);
-                    update_recording(&mut tx, &found).await?;
-                }
-            }
-            Some(Subject::Song(name)) => {
-                antiphon_catalog::mark_failed(&mut tx, clock, song_id(&name)?, &death.reason).await?;
-            }
-            None => {}
-        }
+    if let Some(about) = about.filter(|_| is_new) {
+        fail(&mut tx, clock, about, &death.reason).await?;
     }
     tx.commit().await?;
+    Ok(())
+}
+
+/// What a letter is about has failed, unless it is stored.
+async fn fail(tx: &mut WriteTransaction, clock: &Clock, about: &Subject, why: &str) -> Result<(), StoreError> {
+    match about {
+        Subject::Song(name) => {
+            antiphon_catalog::mark_failed(tx, clock, song_id(name)?, why).await?;
+        }
+        Subject::Recording { sensor, name, start, accepted_at } => {
+            let source = make_source(tx, SourceKind::Sensor, sensor).await?.id;
+            let keeps_audio = retention_of(tx, sensor).await?.keeps_audio();
+            make_recording(tx, source, name, *start, *accepted_at, keeps_audio).await?;
+            let found = recording(tx, name).await?;
+            if let Some(mut found) = found.filter(|found| found.status == Status::Accepted) {
+                found.fail(clock.now(), why);
+                update_recording(tx, &found).await?;
+            }
+        }
+    }
     Ok(())
 }
 
@@ -235,12 +251,37 @@ pub async fn show(tx: &mut ReadTransaction, id: &str) -> Result<Option<DeadLette
     tx.row(&GET, &[id.into()]).await?.as_ref().map(letter_of).transpose()
 }
 
-/// Drops a letter; whether there was one.
+/// Drops a letter; whether there was one. The audio of a long recording waits in the blob store for a replay; now
+/// the retention job lets go of it.
 ///
 /// # Errors
 /// Those of the database.
 pub async fn drop_letter(tx: &mut WriteTransaction, id: &str) -> Result<bool, DbError> {
+    let Some(row) = tx.row(&GET, &[id.into()]).await? else { return Ok(false) };
+    if row.get::<String>(1)? == topics::MEDIA.name
+        && let Ok(long) = messages::LongRecording::decode(row.get::<Vec<u8>>(11)?.as_slice())
+    {
+        tx.execute(&AUDIO_UNWANTED, &[long.id.as_ref().into()]).await?;
+    }
     Ok(tx.execute(&DELETE, &[id.into()]).await? > 0)
+}
+
+/// Drops what was set aside before `time`.
+///
+/// # Errors
+/// Those of the database.
+pub(super) async fn expire(db: &Database, time: Micros) -> Result<(), DbError> {
+    loop {
+        let mut tx = db.write().await?;
+        let expired = tx.rows(&EXPIRED, &[time.into()]).await?;
+        for row in &expired {
+            drop_letter(&mut tx, &row.get::<String>(0)?).await?;
+        }
+        tx.commit().await?;
+        if expired.is_empty() {
+            return Ok(());
+        }
+    }
 }
 
 /// Sends a letter through its group again, by the outbox; what it is about is `accepted` again. Whether there was
@@ -266,7 +307,8 @@ pub async fn replay(tx: &mut WriteTransaction, id: &str) -> Result<bool, StoreEr
     tx.execute(&DELETE, &[id.into()]).await?;
     match subject(group, &message) {
         Some(Subject::Recording { name, .. }) => {
-            if let Some(mut found) = recording(tx, &name).await?.filter(|found| found.status == Status::Failed) {
+            let found = recording(tx, &name).await?;
+            if let Some(mut found) = found.filter(|found| found.status == Status::Failed) {
                 found.status = Status::Accepted;
                 found.failed_at = None;
                 found.reason = None;

@@ -13,6 +13,7 @@ use antiphon_platform::http::Problem;
 use antiphon_platform::sql;
 use serde::{Deserialize, Serialize};
 
+use super::dead_letters;
 use super::error::StoreError;
 use super::sources::{SourceKind, sources_of_kind};
 use super::writer::DAY;
@@ -22,23 +23,14 @@ pub use purge::{delete_sensor, delete_song};
 const CHANGES_EXPIRE: Statement = sql!("../sql/changes_expire.sql");
 const ARRIVALS_EXPIRE: Statement = sql!("../sql/arrivals_expire.sql");
 const STAGED_EXPIRE: Statement = sql!("../sql/staged_expire.sql");
-const DEAD_EXPIRE: Statement = sql!("../sql/dead_letters_expire.sql");
 const FROZEN_BETWEEN: Statement = sql!("../sql/frozen_days_between.sql");
 const SENSOR_RETENTION: Statement = sql!("../sql/sensor_retention.sql");
 const WITH_AUDIO: Statement = sql!("../sql/recordings_with_audio.sql");
 const AUDIO_GONE: Statement = sql!("../sql/recording_audio_gone.sql");
 
 pub(super) fn statements() -> Vec<Statement> {
-    let own = [
-        CHANGES_EXPIRE,
-        ARRIVALS_EXPIRE,
-        STAGED_EXPIRE,
-        DEAD_EXPIRE,
-        FROZEN_BETWEEN,
-        SENSOR_RETENTION,
-        WITH_AUDIO,
-        AUDIO_GONE,
-    ];
+    let own =
+        [CHANGES_EXPIRE, ARRIVALS_EXPIRE, STAGED_EXPIRE, FROZEN_BETWEEN, SENSOR_RETENTION, WITH_AUDIO, AUDIO_GONE];
     [&own, freeze::STATEMENTS, purge::STATEMENTS].concat()
 }
 
@@ -125,16 +117,14 @@ pub async fn frozen_days(tx: &mut ReadTransaction, source: i64, from: Micros, to
     tx.rows(&FROZEN_BETWEEN, &days).await?.iter().map(|row| row.get(0)).collect()
 }
 
-/// The retention of a sensor; the default for one that was deleted and is gone.
+/// The retention of a sensor; the default for one that is gone, or whose text only another version can read: one
+/// row must not hold up the writer.
 pub(super) async fn retention_of(tx: &mut ReadTransaction, sensor: &str) -> Result<Retention, DbError> {
-    match tx.row(&SENSOR_RETENTION, &[sensor.into()]).await? {
-        Some(row) => {
-            let text: String = row.get(0)?;
-            Retention::from_text(&text)
-                .map_err(|error| DbError::Broken(format!("the retention of sensor {sensor}: {error}")))
-        }
-        None => Ok(Retention::default()),
-    }
+    let Some(row) = tx.row(&SENSOR_RETENTION, &[sensor.into()]).await? else { return Ok(Retention::default()) };
+    Ok(Retention::from_text(&row.get::<String>(0)?).unwrap_or_else(|error| {
+        tracing::warn!(sensor, %error, "the retention of a sensor cannot be read; the default counts");
+        Retention::default()
+    }))
 }
 
 /// What can go wrong when letting go of data. The rest goes in the next run.
@@ -168,16 +158,14 @@ pub async fn run(db: &Database, blobs: &Arc<dyn Blobs>, now: Micros) -> Result<(
         freeze::expire_previews(db, &source, &kept, now).await?;
     }
     let minute = (now - ARRIVALS_KEPT).div_euclid(60 * SECOND);
-    for (statement, before) in [
-        (CHANGES_EXPIRE, now - CHANGES_KEPT),
-        (ARRIVALS_EXPIRE, minute),
-        (STAGED_EXPIRE, now - DEAD_LETTERS_KEPT),
-        (DEAD_EXPIRE, now - DEAD_LETTERS_KEPT),
-    ] {
+    for (statement, before) in
+        [(CHANGES_EXPIRE, now - CHANGES_KEPT), (ARRIVALS_EXPIRE, minute), (STAGED_EXPIRE, now - DEAD_LETTERS_KEPT)]
+    {
         let mut tx = db.write().await?;
         tx.execute(&statement, &[before.into()]).await?;
         tx.commit().await?;
     }
+    dead_letters::expire(db, now - DEAD_LETTERS_KEPT).await?;
     expire_audio(db, blobs, now).await
 }
 

@@ -19,6 +19,7 @@ use crate::store::writer::DAY;
 
 const BURY: Statement = sql!("../sql/source_bury.sql");
 const UNMARK: Statement = sql!("../sql/stale_delete_of_source.sql");
+const LETTERS: Statement = sql!("../sql/dead_letters_delete_of_source.sql");
 const BURIED: Statement = sql!("../sql/sources_buried.sql");
 const RECORDINGS: Statement = sql!("../sql/recordings_of_source.sql");
 const FIRST_CELL: Statement = sql!("../sql/cell_first.sql");
@@ -38,6 +39,7 @@ const REST: [Statement; 8] = [
 pub(super) const STATEMENTS: &[Statement] = &[
     BURY,
     UNMARK,
+    LETTERS,
     BURIED,
     RECORDINGS,
     FIRST_CELL,
@@ -59,11 +61,12 @@ const PAGE: u32 = 256;
 /// Time of cells that one transaction removes, in cells.
 const CELLS: i64 = 4_096;
 
-/// Makes all data of a sensor vanish once the transaction commits; the rows go in the next run of the job.
+/// Makes all data of a sensor, dead letters included, vanish once the transaction commits; the rows go in the next run of the job.
 ///
 /// # Errors
 /// Those of the database.
 pub async fn delete_sensor(tx: &mut WriteTransaction, sensor: &str) -> Result<(), DbError> {
+    tx.execute(&LETTERS, &[format!("sensors/{sensor}").into()]).await?;
     bury(tx, SourceKind::Sensor, sensor).await
 }
 

@@ -1,1 +1,0 @@
-delete from dead_letters where died_at < $1

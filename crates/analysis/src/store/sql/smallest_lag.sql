@@ -1,1 +1,0 @@
-select min(lag) from arrivals where source = $1 and minute >= $2
