@@ -7,6 +7,8 @@ pub mod cpu;
 pub mod crash;
 pub mod db;
 pub mod disk;
+#[cfg(feature = "fault")]
+pub mod fault;
 pub mod http;
 pub mod jobs;
 pub mod outbox;

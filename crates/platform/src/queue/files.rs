@@ -65,11 +65,13 @@ pub struct Options {
     pub disk: SharedDisk,
     /// The name of the SQLite VFS for the state; the default one if there is none.
     pub vfs: Option<&'static str>,
+    /// A segment is sealed when it has grown over this many bytes, and the next one begun.
+    pub roll: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { disk: disk::local(), vfs: None }
+        Self { disk: disk::local(), vfs: None, roll: segment::ROLL }
     }
 }
 
@@ -129,6 +131,7 @@ impl FileQueue {
             wake: Arc::clone(&wake),
             segments: Arc::new(AtomicU64::new(0)),
             trouble: Arc::default(),
+            roll: options.roll,
         };
         let engine = Engine {
             folder: folder.to_owned(),

@@ -25,7 +25,7 @@ use crate::queue::{MESSAGE_LIMIT, Message, QueueError};
 pub(super) const HEADER: u64 = 32;
 /// Bytes of a record before its payload.
 pub(super) const PREFIX: usize = 8;
-/// A segment is sealed when it has grown over this many bytes, and the next one begun.
+/// Bytes of a full segment, if nothing else is asked for.
 pub(super) const ROLL: u64 = 64 * 1024 * 1024;
 
 const MAGIC: &[u8; 8] = b"antiphnq";

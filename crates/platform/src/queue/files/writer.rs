@@ -11,7 +11,7 @@ use std::time::Instant;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::owner::Owner;
-use super::segment::{self, Encoded, HEADER, ROLL};
+use super::segment::{self, Encoded, HEADER};
 use super::wake::Wake;
 use crate::disk::{DiskFile, SharedDisk, create_folders, free_bytes, temporary_beside, total_bytes};
 use crate::queue::QueueError;
@@ -43,6 +43,8 @@ pub(super) struct Setting {
     pub(super) segments: Arc<AtomicU64>,
     /// Why the last publish failed, until one succeeds.
     pub(super) trouble: Arc<Mutex<Option<String>>>,
+    /// A segment is sealed when it has grown over this many bytes.
+    pub(super) roll: u64,
 }
 
 /// A handle to the thread. Its channel is bounded by the permits that jobs hold.
@@ -136,7 +138,7 @@ impl Work {
     /// Appends a group of jobs to the open segment, durably, or to none.
     fn append(&mut self, group: &mut [Job], size: u64) -> io::Result<()> {
         leave_reserve(&self.setting.folder, size)?;
-        if self.open.as_ref().is_some_and(|open| open.end >= ROLL) {
+        if self.open.as_ref().is_some_and(|open| open.end >= self.setting.roll) {
             self.seal();
         }
         let open = match &mut self.open {

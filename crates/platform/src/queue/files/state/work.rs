@@ -20,7 +20,11 @@ use crate::queue::{DELIVERY_LIMIT, QueueError};
 const BATCH: usize = 4096;
 
 /// How long a transaction waits for those of other processes.
-const BUSY: Duration = Duration::from_secs(4);
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// How long SQLite itself waits for them. Short: it polls ever more slowly and starves beside a busy process, so
+/// we ask again until [`PATIENCE`] ends.
+const BUSY: Duration = Duration::from_millis(20);
 
 /// How often segments that every group has finished are looked for, while anything changes.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -517,7 +521,19 @@ async fn forget(connection: &mut SqliteConnection, segment: &str) -> Result<(), 
 }
 
 async fn begin(connection: &mut SqliteConnection) -> Result<(), QueueError> {
-    sqlx::query("BEGIN IMMEDIATE").execute(connection).await.map_err(unavailable).map(drop)
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await {
+            Err(error) if is_busy(&error) && Instant::now() < deadline => {}
+            other => return other.map_err(unavailable).map(drop),
+        }
+    }
+}
+
+fn is_busy(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    // The extended codes of SQLITE_BUSY have 5 in their low byte.
+    code.and_then(|code| code.parse::<u32>().ok()).is_some_and(|code| code & 0xff == 5)
 }
 
 fn get<'r, T>(row: &'r sqlx::sqlite::SqliteRow, column: usize) -> Result<T, QueueError>
