@@ -43,7 +43,7 @@ const CUT_AT_ONCE: usize = 2;
 const RETENTION_EVERY: Duration = Duration::from_secs(3_600);
 const SWEEP_EVERY: Duration = Duration::from_secs(6 * 3_600);
 
-/// Free space in bytes below which the folder is not ready for more.
+/// Free space in bytes below which the folder is not ready for more; on small disks a twentieth of them.
 const RESERVE: u64 = 32 << 20;
 
 /// Everything that the started roles work with.
@@ -137,8 +137,9 @@ impl Wiring {
         checks.add("data folder", move || {
             let folder = folder.clone();
             async move {
+                let reserve = disk::total_bytes(&folder).map_or(RESERVE, |total| RESERVE.min(total / 20));
                 match disk::free_bytes(&folder) {
-                    Ok(free) if free < RESERVE => {
+                    Ok(free) if free < reserve => {
                         Err(format!("only {free} bytes are free on its disk; free some space"))
                     }
                     Ok(_) => Ok(()),

@@ -33,7 +33,7 @@ const CHUNK: usize = 256 * 1024;
 /// The longest part of a segment in one file name; file systems allow 255 bytes.
 const NAME: usize = 200;
 
-/// Free space in bytes below which [`Blobs::check`] says that a put may fail.
+/// Free space in bytes below which [`Blobs::check`] says that a put may fail; on small disks a twentieth of them.
 const RESERVE: u64 = 64 << 20;
 
 /// What a handle may do.
@@ -157,8 +157,9 @@ impl Blobs for FolderBlobs {
             let written = disk.create(&probe).and_then(|file| file.write_at(&[IoSlice::new(MAGIC)], 0));
             let removed = disk.remove(&probe);
             written.and(removed).map_err(|error| unavailable(&error))?;
+            let reserve = disk::total_bytes(&root).map_or(RESERVE, |total| RESERVE.min(total / 20));
             match disk::free_bytes(&root) {
-                Ok(free) if free < RESERVE => {
+                Ok(free) if free < reserve => {
                     let free = free >> 20;
                     Err(BlobError::Unavailable(format!("only {free} MiB are free on its disk: free some space")))
                 }
