@@ -111,7 +111,6 @@ pub fn audio_digest(audio: &[u8]) -> [u8; 32] {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     /// 2026-05-01T00:00:00Z.

@@ -257,7 +257,6 @@ pub fn items(plan: &messages::Plan) -> Result<Vec<Item>, PlanError> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

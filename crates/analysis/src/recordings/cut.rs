@@ -258,7 +258,6 @@ fn interleave<T: Copy>(channels: &[&[T]], into: &mut Vec<T>, change: impl Fn(T) 
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use std::time::Duration;
 
     use antiphon_audio::decode::Limits;
@@ -303,8 +302,15 @@ mod tests {
 
         fn cut(&self) -> Vec<Piece> {
             let mut pieces = Vec::new();
-            cut(self.task(), open(self.file()), &mut |piece| Ok(pieces.push(piece))).unwrap();
+            cut(self.task(), open(self.file()), &mut collect(&mut pieces)).unwrap();
             pieces
+        }
+    }
+
+    fn collect(pieces: &mut Vec<Piece>) -> impl FnMut(Piece) -> Result<(), Failure> {
+        |piece| {
+            pieces.push(piece);
+            Ok(())
         }
     }
 
@@ -404,7 +410,7 @@ mod tests {
         file.truncate(file.len() / 2);
         let mut pieces = Vec::new();
         let task = speech(60).task();
-        let outcome = cut(task, open(file), &mut |piece| Ok(pieces.push(piece)));
+        let outcome = cut(task, open(file), &mut collect(&mut pieces));
         let Err(Failure::Permanent(reason)) = outcome else { panic!("{outcome:?}") };
         let (last, others) = pieces.split_last().unwrap();
         assert_eq!((last.last, &last.fault), (true, &reason));

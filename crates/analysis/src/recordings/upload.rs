@@ -153,7 +153,6 @@ fn empty() -> Problem {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use futures::stream;
     use http::HeaderValue;
 

@@ -198,7 +198,6 @@ fn checked_timezone(zone: &str) -> Result<String, Problem> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn make(json: &str) -> Result<Sensor, Problem> {

@@ -131,7 +131,6 @@ fn midnight(zone: Tz, now: Micros) -> Micros {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn at(text: &str) -> Micros {

@@ -148,12 +148,18 @@ pub(crate) fn sample_number(micros: Micros, rate: u32) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use antiphon_audio::decode::Limits;
     use antiphon_audio::encode::{PcmFormat, Samples, wav};
     use proptest::prelude::*;
 
     use super::*;
+
+    fn collect(parts: &mut Vec<messages::Result>) -> impl FnMut(messages::Result) -> Result<(), Failure> {
+        |part| {
+            parts.push(part);
+            Ok(())
+        }
+    }
 
     const MAY: Micros = 1_777_593_600_000_000;
 
@@ -172,7 +178,7 @@ mod tests {
         let job = Job { frame, items, calibration_db: Some(94.0), place, fault: String::new(), time_limit };
         let mut parts = Vec::new();
         let decoder = Decoder::from_bytes(file.into(), Limits::default()).unwrap();
-        let outcome = analyze(job, decoder, &mut |part| Ok(parts.push(part)));
+        let outcome = analyze(job, decoder, &mut collect(&mut parts));
         (outcome, parts)
     }
 

@@ -216,7 +216,6 @@ async fn analyze_and_publish(
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use std::sync::Mutex;
 
     use antiphon_platform::cpu::Priority;

@@ -110,8 +110,14 @@ fn summary_message(summary: Summary) -> messages::Summary {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
+
+    fn collect(parts: &mut Vec<messages::Result>) -> impl FnMut(messages::Result) -> Result<(), Failure> {
+        |part| {
+            parts.push(part);
+            Ok(())
+        }
+    }
 
     fn block(minute: i64, bytes: usize) -> Block {
         Block { algorithm: "level", version: 1, layer: "main", minute, data: vec![0xff; bytes] }
@@ -122,10 +128,10 @@ mod tests {
         let mut parts = Parts::new(messages::Result { sensor: String::from("roof"), ..Default::default() });
         let mut emitted: Vec<messages::Result> = Vec::new();
         for minute in 0..50 {
-            parts.add_blocks(vec![block(minute, 100_000)], &mut |part| Ok(emitted.push(part))).unwrap();
+            parts.add_blocks(vec![block(minute, 100_000)], &mut collect(&mut emitted)).unwrap();
         }
         let rest = Analysis { blocks: vec![block(50, 10)], ..Default::default() };
-        parts.finish(rest, |last| last.to = 9, &mut |part| Ok(emitted.push(part))).unwrap();
+        parts.finish(rest, |last| last.to = 9, &mut collect(&mut emitted)).unwrap();
         assert_eq!(emitted.len(), 5);
         for (number, part) in emitted.iter().enumerate() {
             let last = number == 4;
@@ -143,7 +149,7 @@ mod tests {
     fn nothing_found_is_one_part() {
         let mut emitted = Vec::new();
         Parts::new(messages::Result::default())
-            .finish(Analysis::default(), |_| (), &mut |part| Ok(emitted.push(part)))
+            .finish(Analysis::default(), |_| (), &mut collect(&mut emitted))
             .unwrap();
         assert_eq!((emitted.len(), emitted[0].part, emitted[0].parts), (1, 0, 1));
     }
