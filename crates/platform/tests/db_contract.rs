@@ -31,6 +31,7 @@ cases! {
     newer_schema_is_refused,
     reader_needs_the_schema,
     locked_for_too_long_is_unavailable,
+    busy_writer_does_not_starve_others,
 }
 
 fn fixture(folder: &std::path::Path) -> Fixture {

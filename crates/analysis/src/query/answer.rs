@@ -1,21 +1,20 @@
 //! The range query itself: rows of one snapshot, bucket after bucket, as a pure function of what is stored.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use antiphon_features::cells::{Cell, FRAMES, Layer, value};
-use antiphon_features::descriptor::Output;
+use antiphon_features::cells::{Cell, value};
 use antiphon_platform::clock::{Micros, SECOND};
 use antiphon_platform::db::ReadTransaction;
 use antiphon_platform::http::Problem;
 
+use super::columns::{self, Column, Columns, Series, frame_layer, holds, is_calibrated};
 use super::frames::frames_of;
 use super::grid::{Bucket, Grid, largest_cells};
 use super::heard::{coverage, gaps, heard, touching};
 use super::pieces::{self, join, roll_up};
-use super::request::{Asked, Fill, Request, Versions};
-use super::select::{self, Selected};
-use crate::sensors;
-use crate::store::{self, LayerKind, LayerRow, Resolution, Revision, Source, SourceKind, Span};
+use super::request::{Asked, Fill, Request};
+use super::select::Feature;
+use crate::store::{self, LayerRow, Resolution, Revision, Source, SourceKind, Span};
 
 /// The most rows that `auto` chooses.
 const AUTO_ROWS: usize = 2_000;
@@ -31,25 +30,6 @@ const FRAME_REACH: Micros = SECOND;
 
 const DAY: Micros = 86_400 * SECOND;
 
-/// A column of the answer, beside `time` and `coverage`.
-#[derive(Clone, Debug)]
-pub struct Column {
-    /// Its name: `level.a`, `level.a@1:l90`, `mel.17`.
-    pub name: String,
-    /// The algorithm's name.
-    pub feature: &'static str,
-    /// The algorithm's version.
-    pub version: u32,
-    /// The unit of its values.
-    pub unit: &'static str,
-    /// The stat; `None` for frames.
-    pub stat: Option<String>,
-    pub(super) output: &'static Output,
-    pub(super) dimension: usize,
-    /// Which of the answer's series it is read from.
-    series: usize,
-}
-
 /// A row of the answer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
@@ -59,15 +39,6 @@ pub struct Row {
     pub coverage: f64,
     /// One value for each [`Column`].
     pub values: Vec<Option<f32>>,
-}
-
-/// One layer of one version that columns are read from.
-struct Series {
-    /// `None` if the source never had it: its columns are null.
-    row: Option<LayerRow>,
-    layout: Option<&'static Layer>,
-    /// Newer versions of the same layer: what they know is not read from this one.
-    newer: Vec<LayerRow>,
 }
 
 /// What the rows of an answer stand for.
@@ -86,8 +57,7 @@ pub struct Answer {
     rows: Rows,
     grid: Grid,
     fill: Fill,
-    columns: Vec<Column>,
-    series: Vec<Series>,
+    columns: Columns,
     spans: Vec<Span>,
     /// Now, cut to the second, for a sensor; a song has no now.
     now: Option<Micros>,
@@ -134,28 +104,32 @@ impl Answer {
             Rows::Cells(_) => (finest_at(from).ceil(from), finest_at(to).ceil(to)),
             Rows::Frames => (from, to),
         };
-        let unit = Units { is_calibrated: is_calibrated(tx, request, to).await? };
-        let mut answer = Self {
+        let asked = columns::Asked {
+            source: number,
+            request,
+            layers: &layers,
+            range: (first, end),
+            is_calibrated: is_calibrated(tx, request, to).await?,
+        };
+        let columns = match rows {
+            Rows::Frames => asked.frames(tx).await?,
+            Rows::Cells(_) => asked.cells(tx).await?,
+        };
+        Ok(Self {
             kind: request.kind,
             from,
             to,
             rows,
             grid,
             fill: request.fill,
-            columns: Vec::new(),
-            series: Vec::new(),
+            columns,
             spans: store::spans(tx, number, from.saturating_sub(FRAME_REACH), end.max(to)).await?,
             now: (request.kind == SourceKind::Sensor).then(|| now.div_euclid(SECOND) * SECOND),
             first,
             end,
             at: first,
             source,
-        };
-        match rows {
-            Rows::Frames => answer.add_frames(request, &layers, &unit),
-            Rows::Cells(_) => answer.add_cells(tx, request, &layers, &unit).await?,
-        }
-        Ok(answer)
+        })
     }
 
     /// Whether the source is a sensor or a song.
@@ -188,7 +162,7 @@ impl Answer {
     /// The columns beside `time` and `coverage`.
     #[must_use]
     pub fn columns(&self) -> &[Column] {
-        &self.columns
+        &self.columns.all
     }
 
     /// Whether the answer depends on when it was made.
@@ -235,119 +209,6 @@ impl Answer {
         }
     }
 
-    async fn add_cells(
-        &mut self,
-        tx: &mut ReadTransaction,
-        request: &Request,
-        layers: &[LayerRow],
-        unit: &Units,
-    ) -> Result<(), Problem> {
-        let asked: Option<Vec<&str>> = request.stats.as_ref().map(|stats| stats.iter().map(String::as_str).collect());
-        for selected in select::stats(&request.features, asked.as_deref())? {
-            let algorithm = selected.feature.descriptor.name;
-            let mut stored: Vec<&LayerRow> =
-                layers.iter().filter(|row| holds(row, algorithm, selected.layer)).collect();
-            stored.sort_by_key(|row| std::cmp::Reverse(row.version));
-            if stored.len() > 1 {
-                let mut present = Vec::new();
-                for row in stored {
-                    if self.has(tx, row).await? {
-                        present.push(row);
-                    }
-                }
-                stored = present;
-            }
-            let Some((newest, older)) = stored.split_first() else {
-                self.add_column_set(&selected, selected.feature.descriptor.version, "", None, Vec::new(), unit)?;
-                continue;
-            };
-            self.add_column_set(&selected, newest.version, "", Some(newest), Vec::new(), unit)?;
-            for (place, row) in older.iter().enumerate() {
-                let newer = match request.versions {
-                    Versions::All => Vec::new(),
-                    Versions::Newest => stored[..=place].iter().copied().cloned().collect(),
-                };
-                self.add_column_set(&selected, row.version, &format!("@{}", row.version), Some(row), newer, unit)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether anything of a layer begins in the range: asked to the minute, and to the second at both ends.
-    async fn has(&self, tx: &mut ReadTransaction, row: &LayerRow) -> Result<bool, Problem> {
-        let minute = Resolution::Minute;
-        let (first, last) = (minute.ceil(self.first), minute.floor(self.end));
-        if first < last && store::is_present(tx, self.number(), row.id, first, last).await? {
-            return Ok(true);
-        }
-        for (from, to) in [(self.first, first.min(self.end)), (last.max(self.first), self.end)] {
-            if !store::read_cells(tx, self.number(), row, Resolution::Second, from, to).await?.is_empty() {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    /// Adds the columns of one stat of one version: one for each dimension.
-    fn add_column_set(
-        &mut self,
-        selected: &Selected,
-        version: u32,
-        mark: &str,
-        row: Option<&LayerRow>,
-        newer: Vec<LayerRow>,
-        unit: &Units,
-    ) -> Result<(), Problem> {
-        let feature = selected.feature;
-        let is_default = selected.stat == feature.series.default_stat();
-        let suffix = if is_default { String::new() } else { format!(":{}", selected.stat) };
-        let same = |series: &Series| series.row.as_ref() == row && series.newer == newer && row.is_some();
-        let series = self.series.iter().position(same).unwrap_or(self.series.len());
-        if series == self.series.len() {
-            let layout = row.map(LayerRow::layout).transpose()?;
-            self.series.push(Series { row: row.cloned(), layout, newer });
-        }
-        for dimension in 0..usize::from(feature.series.dimensions) {
-            self.columns.push(Column {
-                name: format!("{}{mark}{suffix}", feature.column(dimension)),
-                feature: feature.descriptor.name,
-                version,
-                unit: unit.of(feature.output),
-                stat: Some(selected.stat.clone()),
-                output: feature.output,
-                dimension,
-                series,
-            });
-        }
-        Ok(())
-    }
-
-    fn add_frames(&mut self, request: &Request, layers: &[LayerRow], unit: &Units) {
-        for feature in &request.features {
-            let layer = if feature.is_preview() { feature.series.layer } else { FRAMES };
-            // Of two versions that have frames at one instant the newest counts: see `next_frames`.
-            let newest =
-                layers.iter().filter(|row| holds(row, feature.descriptor.name, layer)).max_by_key(|row| row.version);
-            let series = self.series.iter().position(|series| series.row.as_ref() == newest && newest.is_some());
-            let series = series.unwrap_or_else(|| {
-                self.series.push(Series { row: newest.cloned(), layout: None, newer: Vec::new() });
-                self.series.len() - 1
-            });
-            for dimension in 0..usize::from(feature.series.dimensions) {
-                self.columns.push(Column {
-                    name: feature.column(dimension),
-                    feature: feature.descriptor.name,
-                    version: newest.map_or(feature.descriptor.version, |row| row.version),
-                    unit: unit.of(feature.output),
-                    stat: None,
-                    output: feature.output,
-                    dimension,
-                    series,
-                });
-            }
-        }
-    }
-
     fn number(&self) -> i64 {
         self.source.as_ref().map_or(-1, |source| source.id)
     }
@@ -385,20 +246,25 @@ impl Answer {
             .map(|bucket| Row {
                 time: bucket.start,
                 coverage: coverage(&self.spans, bucket.start.max(self.from), bucket.end.min(self.to), self.now),
-                values: vec![None; self.columns.len()],
+                values: vec![None; self.columns.all.len()],
             })
             .collect();
-        for (index, series) in self.series.iter().enumerate() {
+        let whole = (resolution, first.start.max(self.first), last.end.min(self.end));
+        for (index, series) in self.columns.series.iter().enumerate() {
             let (Some(layer), Some(layout)) = (&series.row, series.layout) else { continue };
-            let whole = (resolution, first.start.max(self.first), last.end.min(self.end));
             let cells = pieces::read(tx, self.number(), layer, &parts, whole).await?;
+            let mut known = BTreeSet::new();
+            for newer in &series.newer {
+                known.extend(pieces::read(tx, self.number(), newer, &parts, whole).await?.into_keys());
+            }
             for ((row, parts), bucket) in rows.iter_mut().zip(&parts).zip(buckets) {
-                let mut cell = join(layout, parts, &cells);
-                if cell.is_some() && !series.newer.is_empty() {
-                    cell = self.only_here(tx, series, layout, *bucket, cell).await?;
-                }
+                let cell = if parts.iter().any(|part| known.contains(part)) {
+                    self.only_here(tx, series, *bucket).await?
+                } else {
+                    join(layout, parts, &cells)
+                };
                 let Some(cell) = cell else { continue };
-                for (place, column) in self.columns.iter().enumerate().filter(|(_, column)| column.series == index) {
+                for (place, column) in self.columns.of(index) {
                     let stat = column.stat.as_deref().unwrap_or_default();
                     row.values[place] = value(&cell, column.output, stat, column.dimension);
                 }
@@ -417,25 +283,19 @@ impl Answer {
         &self,
         tx: &mut ReadTransaction,
         series: &Series,
-        layout: &'static Layer,
         bucket: Bucket,
-        cell: Option<Cell>,
     ) -> Result<Option<Cell>, Problem> {
-        let Some(layer) = &series.row else { return Ok(None) };
+        let (Some(layer), Some(layout)) = (&series.row, series.layout) else { return Ok(None) };
         let (start, end) = (bucket.start.max(self.first), bucket.end.min(self.end));
-        let parts = largest_cells(start, end);
         let finest = if self.is_frozen_part(tx, start, end).await? { Resolution::Minute } else { Resolution::Second };
-        let mut known = Vec::new();
+        let mut known = BTreeSet::new();
         for newer in &series.newer {
             let cells = store::read_cells(tx, self.number(), newer, finest, start, end).await?;
             known.extend(cells.into_iter().map(|(time, _)| time));
         }
-        if known.is_empty() {
-            return Ok(cell);
-        }
         let mut own = store::read_cells(tx, self.number(), layer, finest, start, end).await?;
         own.retain(|(time, _)| !known.contains(time));
-        Ok(join(layout, &parts, &roll_up(layout, own, finest)))
+        Ok(join(layout, &largest_cells(start, end), &roll_up(layout, own, finest)))
     }
 
     async fn is_frozen_part(&self, tx: &mut ReadTransaction, start: Micros, end: Micros) -> Result<bool, Problem> {
@@ -443,7 +303,10 @@ impl Answer {
     }
 
     async fn next_frames(&mut self, tx: &mut ReadTransaction, most: usize) -> Result<Vec<Row>, Problem> {
-        let Some(source) = &self.source else { return Ok(Vec::new()) };
+        let Some(source) = &self.source else {
+            self.at = self.end;
+            return Ok(Vec::new());
+        };
         while self.at < self.end {
             let next = touching(&self.spans, self.at, self.end.saturating_add(FRAME_REACH)).next();
             let Some(span) = next else {
@@ -453,12 +316,19 @@ impl Answer {
             let start = self.at.max(span.start - FRAME_REACH);
             let end = (start + FRAME_STRETCH).min(self.end);
             let mut rows: BTreeMap<Micros, Vec<Option<f32>>> = BTreeMap::new();
-            for (index, series) in self.series.iter().enumerate() {
+            for (index, series) in self.columns.series.iter().enumerate() {
                 let Some(layer) = &series.row else { continue };
-                let columns: Vec<(usize, &Column)> =
-                    self.columns.iter().enumerate().filter(|(_, column)| column.series == index).collect();
+                let columns: Vec<(usize, &Column)> = self.columns.of(index).collect();
+                let mut known = BTreeSet::new();
+                for newer in &series.newer {
+                    let frames = frames_of(tx, source, newer, &columns, start, end).await?;
+                    known.extend(frames.into_iter().map(|(time, _)| time));
+                }
                 for (time, values) in frames_of(tx, source, layer, &columns, start, end).await? {
-                    let row = rows.entry(time).or_insert_with(|| vec![None; self.columns.len()]);
+                    if known.contains(&time) {
+                        continue;
+                    }
+                    let row = rows.entry(time).or_insert_with(|| vec![None; self.columns.all.len()]);
                     for ((place, _), value) in columns.iter().zip(values) {
                         row[*place] = value;
                     }
@@ -493,30 +363,6 @@ impl Answer {
     }
 }
 
-/// Units as the source's calibration makes them.
-struct Units {
-    is_calibrated: bool,
-}
-
-impl Units {
-    fn of(&self, output: &'static Output) -> &'static str {
-        if self.is_calibrated && output.unit == "dBFS" { "dB" } else { output.unit }
-    }
-}
-
-/// Whether the sensor's plan had a calibration at the end of the range.
-async fn is_calibrated(tx: &mut ReadTransaction, request: &Request, to: Micros) -> Result<bool, Problem> {
-    if request.kind != SourceKind::Sensor {
-        return Ok(false);
-    }
-    let sensor = sensors::find(tx, &request.source).await?;
-    Ok(sensor.is_some_and(|sensor| sensor.plans.at(to - 1).calibration.is_some()))
-}
-
-fn holds(row: &LayerRow, algorithm: &str, layer: &str) -> bool {
-    row.kind == LayerKind::Series && row.algorithm == algorithm && row.layer == layer
-}
-
 /// The resolution of the rows: what is asked for if it is kept, or else the finest with few enough rows.
 fn choose(
     request: &Request,
@@ -531,10 +377,8 @@ fn choose(
     };
     match request.resolution {
         Asked::Frame => {
-            let is_kept = |feature: &select::Feature| {
-                let layer = if feature.is_preview() { feature.series.layer } else { FRAMES };
-                layers.iter().any(|row| holds(row, feature.descriptor.name, layer))
-            };
+            let is_kept =
+                |feature: &Feature| layers.iter().any(|row| holds(row, feature.descriptor.name, frame_layer(feature)));
             if finest > Resolution::Second || !request.features.iter().all(is_kept) {
                 return not_kept(finest.name());
             }

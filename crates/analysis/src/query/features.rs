@@ -31,7 +31,6 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
 
 /// One page of a range query.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
-#[expect(dead_code, reason = "describes what `format` writes row by row")]
 struct FeaturePage {
     /// What was asked.
     source: SourceName,
@@ -59,7 +58,6 @@ struct FeaturePage {
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
-#[expect(dead_code, reason = "describes what `format` writes")]
 struct SourceName {
     /// `sensor` or `song`.
     kind: String,
@@ -68,7 +66,6 @@ struct SourceName {
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
-#[expect(dead_code, reason = "describes what `format` writes")]
 struct ColumnInfo {
     /// `time`, `coverage`, `level.a`, `level.a:l90`, `mel.17`, `level.a@1`.
     name: String,
@@ -84,7 +81,6 @@ struct ColumnInfo {
 
 /// A time that was not heard.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
-#[expect(dead_code, reason = "describes what `format` writes")]
 struct Gap {
     /// When it begins: UTC, of a song seconds.
     #[schema(example = "2026-05-01T00:10:00.000000Z")]

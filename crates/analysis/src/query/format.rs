@@ -7,7 +7,8 @@ use antiphon_platform::http::{Params, Problem, encode_cursor, nearest};
 use http::{HeaderMap, header};
 use serde_json::{Value, json};
 
-use super::answer::{Answer, Column, Row};
+use super::answer::{Answer, Row};
+use super::columns::Column;
 use super::request::write_time;
 use crate::store::{SourceKind, Span};
 

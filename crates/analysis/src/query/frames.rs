@@ -5,7 +5,7 @@ use antiphon_platform::clock::{Micros, SECOND};
 use antiphon_platform::db::ReadTransaction;
 use antiphon_platform::http::Problem;
 
-use super::answer::Column;
+use super::columns::Column;
 use crate::store::{self, LayerRow, Resolution, Source};
 
 /// The values of frames, column by column, with the time at which each begins.

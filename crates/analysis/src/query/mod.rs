@@ -7,6 +7,7 @@ mod algorithms;
 mod annotations;
 mod answer;
 mod caching;
+mod columns;
 mod features;
 mod format;
 mod frames;
@@ -33,7 +34,8 @@ use utoipa_axum::router::OpenApiRouter;
 
 pub use algorithms::{AlgorithmInfo, OutputInfo, ParameterInfo, algorithm_info};
 pub use annotations::Annotation;
-pub use answer::{Answer, Column, Row};
+pub use answer::{Answer, Row};
+pub use columns::Column;
 pub use request::Request;
 pub use stream::answer;
 

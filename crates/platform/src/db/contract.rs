@@ -275,6 +275,25 @@ pub async fn locked_for_too_long_is_unavailable(fixture: &Fixture) {
     insert(&waiter, 1).await;
 }
 
+/// A process that writes without pause does not keep another one from writing.
+pub async fn busy_writer_does_not_starve_others(fixture: &Fixture) {
+    let (busy, other) = (fixture.open().await, fixture.open().await);
+    let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let stopped = Arc::clone(&stop);
+    let writing = tokio::spawn(async move {
+        let mut id = 0;
+        while !stopped.load(std::sync::atomic::Ordering::SeqCst) {
+            id += 1;
+            insert(&busy, id).await;
+        }
+    });
+    for id in 1..=20 {
+        insert(&other, -id).await;
+    }
+    stop.store(true, std::sync::atomic::Ordering::SeqCst);
+    writing.await.unwrap();
+}
+
 /// What a process does that is killed between two commits: writes row after row and says so after each.
 pub async fn write_until_killed(fixture: &Fixture, acknowledge: impl Fn(i64)) {
     let database = fixture.open().await;

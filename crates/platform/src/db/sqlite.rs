@@ -21,8 +21,9 @@ const PATIENCE: Duration = Duration::from_secs(4);
 /// starves beside a busy writer, so we ask again until [`PATIENCE`] ends.
 const BUSY_TIMEOUT: Duration = Duration::from_millis(20);
 
-/// Connections that read. Each has a thread and a cache of its own; disk and two cores are busy with four.
-const READERS: usize = 4;
+/// Connections that read, opened when they are needed. Each has a thread and a cache of its own. Answers that are
+/// streamed to slow clients hold one each (at most four at a time), and the others must find one too.
+const READERS: usize = 8;
 
 /// Page caches in KiB. The operating system caches the file as well, and idle memory is a promise.
 const WRITER_CACHE_KIB: u32 = 4096;
