@@ -1,6 +1,6 @@
 //! A whole analysis on the embedded engines in a temporary folder, called through its router.
 
-#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(dead_code, clippy::unwrap_used, reason = "each test file uses a part of it; what fails here fails the test")]
 
 use std::sync::Arc;
 use std::time::Duration;
