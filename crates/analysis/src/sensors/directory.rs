@@ -7,8 +7,8 @@ use antiphon_platform::clock::{Clock, Micros, SECOND};
 use antiphon_platform::db::{DbError, Reader, Statement};
 use antiphon_platform::sql;
 
-use crate::store::retention::Retention;
 use crate::plan::History;
+use crate::store::retention::Retention;
 
 /// Finds a sensor that exists: `$1` its id.
 pub(super) const FIND: Statement = sql!("find.sql");

@@ -8,9 +8,9 @@ use chrono_tz::{TZ_VARIANTS, Tz};
 use serde::{Deserialize, Deserializer};
 use unicode_normalization::UnicodeNormalization;
 
-use crate::store::retention::Retention;
 use super::rows::Sensor;
 use crate::plan::{self, Choice, History};
+use crate::store::retention::Retention;
 
 /// The longest name, in characters.
 const NAME_LENGTH: usize = 200;

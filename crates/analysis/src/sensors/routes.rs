@@ -13,10 +13,10 @@ use utoipa_axum::routes;
 
 use super::fields::{NewSensor, SensorChange};
 use super::health::{Health, health};
-use crate::store::retention::{Retention, delete_sensor};
 use super::rows::{self, Sensor};
 use super::{Directory, keys};
 use crate::plan::Choice;
+use crate::store::retention::{Retention, delete_sensor};
 
 /// What reading sensors needs.
 #[derive(Clone)]

@@ -4,8 +4,8 @@ use antiphon_platform::clock::Micros;
 use antiphon_platform::db::{DbError, ReadTransaction, Row, Statement, Value, WriteTransaction};
 use antiphon_platform::sql;
 
-use crate::store::retention::Retention;
 use crate::plan::History;
+use crate::store::retention::Retention;
 
 const INSERT: Statement = sql!("insert.sql");
 const GET: Statement = sql!("get.sql");
