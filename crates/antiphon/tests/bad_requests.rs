@@ -351,7 +351,12 @@ fn sensors_that_cannot_be_made_say_why() {
 #[test]
 fn a_recording_is_waited_for_within_bounds() {
     let server = server();
+    let answer =
+        server.post(&format!("/api/v1/sensors/roof/recordings?start={}", rfc3339(MAY)), &wav(1, 16_000, 16_000));
+    let id = answer.json()["id"].as_str().unwrap().to_owned();
+    assert_eq!(server.end_of(&id)["status"], "stored");
     for wait in ["-1", "31", "soon", "NaN"] {
-        problem(&server.get(&format!("/api/v1/recordings/ri457bomdl5b76igfdp4bsby56ntpyrhp?wait={wait}")), 400);
+        let document = problem(&server.get(&format!("/api/v1/recordings/{id}?wait={wait}")), 400);
+        assert_eq!(document["field"], "wait");
     }
 }

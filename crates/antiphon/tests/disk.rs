@@ -150,11 +150,12 @@ impl Drop for Namespace {
 #[test]
 fn a_full_disk_refuses_and_recovers() {
     let folder = tempfile::tempdir().unwrap();
-    let Some(antiphon) = start(folder.path(), 64) else { return };
+    let Some(antiphon) = start(folder.path(), 200) else { return };
     // Ballast, so that the disk is full after a few recordings and can be emptied again.
     let ballast = antiphon.inside.join("ballast");
-    std::fs::write(&ballast, vec![1u8; 48 * 1024 * 1024]).unwrap();
+    std::fs::write(&ballast, vec![1u8; 175 * 1024 * 1024]).unwrap();
     let mut accepted = antiphon.post_until_refused(0);
+    assert!(accepted.len() > 5, "the disk was full from the start");
     // Reads go on.
     assert_eq!(antiphon.client.get(&format!("{}/api/v1/sensors/roof", antiphon.url)).unwrap().status, 200);
     std::fs::remove_file(&ballast).unwrap();
