@@ -3,6 +3,8 @@
 //!
 //! `cargo bench -p antiphon-platform --bench queue [FOLDER]`: the folder's disk is what is measured, and needs 12 GB.
 
+#![expect(clippy::expect_used, reason = "a benchmark that cannot run panics")]
+
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

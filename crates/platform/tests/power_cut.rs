@@ -4,6 +4,8 @@
 //! chooses a moment and a disk that the cut may have left, and the engines are opened on it. More seeds:
 //! `ANTIPHON_POWER_CUT_SEEDS=1000 cargo test -p antiphon-platform --features fault --test power_cut -- --nocapture`.
 
+#![expect(clippy::unwrap_used, reason = "a test that fails panics")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;

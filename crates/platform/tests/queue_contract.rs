@@ -1,5 +1,7 @@
 //! The law of the work queue, case by case, on the embedded engine.
 
+#![expect(clippy::unwrap_used, reason = "a test that fails panics")]
+
 use std::io::{BufRead, BufReader, IoSlice};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -90,11 +90,19 @@ impl Connections {
             Access::Read => (None, Some(open_reader(&locations.database).await?)),
             Access::None => (None, None),
         };
-        let mut queues = BTreeMap::new();
+        let mut queues: BTreeMap<&'static str, Arc<dyn Queue>> = BTreeMap::new();
+        let mut opened: Option<FileQueue> = None;
         for role in roles.iter().filter(|role| role.uses_queue()) {
-            let queue = open_queue(&locations.queue, role).await?;
-            queue.declare(&topics::ALL).await.context("cannot declare the queue's groups")?;
-            queues.insert(role.name, queue);
+            // One engine for all roles of the process: it has threads and files open.
+            let queue = match &opened {
+                Some(queue) => queue.with_access(role.queue_access()),
+                None => {
+                    let queue = open_file_queue(&locations.queue, role).await?;
+                    queue.declare(&topics::ALL).await.context("cannot declare the queue's groups")?;
+                    opened.insert(queue).clone()
+                }
+            };
+            queues.insert(role.name, Arc::new(queue));
         }
         let mut blobs = BTreeMap::new();
         for access in [Access::Read, Access::Write] {
@@ -198,6 +206,9 @@ pub fn open_blobs(folder: &Path, access: Access) -> Result<Arc<dyn Blobs>> {
 /// # Errors
 /// When it cannot be used.
 pub async fn open_queue(folder: &Path, role: &Role) -> Result<Arc<dyn Queue>> {
-    let queue = FileQueue::open(folder, role.queue_access(), Clock::system());
-    Ok(Arc::new(queue.await.context("cannot open the queue")?))
+    Ok(Arc::new(open_file_queue(folder, role).await?))
+}
+
+async fn open_file_queue(folder: &Path, role: &Role) -> Result<FileQueue> {
+    FileQueue::open(folder, role.queue_access(), Clock::system()).await.context("cannot open the queue")
 }

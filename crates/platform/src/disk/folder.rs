@@ -4,11 +4,11 @@
 //! and repeats that from time to time. Processes of one machine share a folder; another machine is refused as long
 //! as the last sign of life is young.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Disk, SharedDisk, create_folders, write_atomic};
+use super::{Disk, SharedDisk, create_folders, temporary_beside, write_atomic};
 use crate::clock::Micros;
 
 /// How old the last sign of another machine must be before its folder may be taken over.
@@ -115,7 +115,14 @@ impl FolderClaim {
     /// What the file system says.
     pub fn refresh(&self, now: Micros) -> io::Result<()> {
         let Machine { id, boot, host } = &self.machine;
-        write_atomic(self.disk.as_ref(), &self.path, format!("{id}\n{boot}\n{host}\n{now}\n").as_bytes())
+        let text = format!("{id}\n{boot}\n{host}\n{now}\n");
+        let temporary = temporary_beside(&self.path);
+        // Without a sync: a sign of life that a power cut undoes is none that anybody misses.
+        let written = self.disk.create(&temporary).and_then(|file| file.write_at(&[IoSlice::new(text.as_bytes())], 0));
+        written.and_then(|()| self.disk.rename(&temporary, &self.path)).inspect_err(|_| {
+            // The file system has said what is wrong; a second complaint about the same adds nothing.
+            let _ = self.disk.remove(&temporary);
+        })
     }
 }
 
