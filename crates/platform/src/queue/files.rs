@@ -198,6 +198,8 @@ impl FileQueue {
         let share = u32::try_from(size.div_ceil(1024)).unwrap_or(WAITING).clamp(1, WAITING);
         let permit = Arc::clone(&self.engine.memory).acquire_many_owned(share).await;
         let permit = permit.map_err(|_| QueueError::Unavailable(String::from("the queue is closed")))?;
+        let waiting = WAITING as usize - self.engine.memory.available_permits();
+        metrics::gauge!("antiphon_queue_write_waiting_bytes").set(waiting as f64 * 1024.0);
         let (reply, confirmed) = oneshot::channel();
         self.engine.write(topic, Job { records, deadline, reply, permit })?;
         confirmed.await.map_err(|_| QueueError::Unavailable(String::from("the queue is closed")))?

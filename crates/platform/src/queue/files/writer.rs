@@ -119,7 +119,11 @@ impl Work {
         if group.is_empty() {
             return;
         }
+        let begun = Instant::now();
         let appended = self.append(&mut group, size).map_err(|error| explain(&error, &self.folder));
+        metrics::histogram!("antiphon_queue_write_seconds", "topic" => self.topic)
+            .record(begun.elapsed().as_secs_f64());
+        metrics::gauge!("antiphon_queue_write_group", "topic" => self.topic).set(group.len() as f64);
         crash_point(&appended);
         *self.setting.trouble.lock().unwrap_or_else(PoisonError::into_inner) = appended.as_ref().err().cloned();
         if let Err(reason) = &appended {
