@@ -7,13 +7,14 @@ use antiphon_features::descriptor::Kind;
 use antiphon_platform::clock::{Micros, SECOND};
 use antiphon_platform::db::{DbError, ReadTransaction};
 
-use crate::store::{self, CountingInterval, JITTER, Source, StoredAnnotation};
+use super::heard::touching;
+use crate::store::{self, CountingInterval, JITTER, Source, Span, StoredAnnotation};
 
 /// What is read at a time.
 const STRETCH: Micros = 24 * 3_600 * SECOND;
 
-/// How far back the beginning of something that is under way at the start of a range is looked for.
-const LOOK_BACK: Micros = 7 * STRETCH;
+/// How far before and after a range the ends of what overlaps it are looked for.
+const LOOK_AROUND: Micros = 7 * STRETCH;
 
 /// A step of that search.
 const STEP: Micros = 3_600 * SECOND;
@@ -73,6 +74,9 @@ pub(super) struct Scan {
     wanted: Wanted,
     /// Where the next stretch begins.
     at: Micros,
+    is_over: bool,
+    /// What was heard: elsewhere nothing is looked for.
+    spans: Vec<Span>,
     /// What overlaps the beginning of the first stretch belongs to it too.
     is_first: bool,
     /// What may still go on, or comes after something that may.
@@ -101,25 +105,32 @@ impl Scan {
             Some(after) => after.0 - JITTER - 1,
             None => beginning(tx, source, wanted.from).await?,
         };
-        Ok(Self { wanted, at: start, is_first: true, open: Vec::new(), ready: VecDeque::new() })
+        let spans = store::spans(tx, source.id, start, wanted.to.saturating_add(LOOK_AROUND)).await?;
+        let (open, ready) = (Vec::new(), VecDeque::new());
+        Ok(Self { wanted, at: start, is_over: false, spans, is_first: true, open, ready })
     }
 
     /// The next annotations in order, one stretch of them or more; none at the end.
     pub(super) async fn next(&mut self, tx: &mut ReadTransaction, source: &Source) -> Result<Vec<Annotation>, DbError> {
-        let end = store::last_span(tx, source.id).await?.map_or(self.at, |last| last.finish);
-        while self.ready.is_empty() && (self.at < end || !self.open.is_empty()) {
+        let end = self.spans.last().map_or(self.at, |last| last.finish);
+        while self.ready.is_empty() && !self.is_over {
+            if self.open.is_empty() {
+                let next = touching(&self.spans, self.at, end).next();
+                let start = next.map_or(end, |span| span.start.max(self.at));
+                if start >= self.wanted.to.min(end) {
+                    self.is_over = true;
+                    break;
+                }
+                self.at = start;
+            }
             let next = self.at.saturating_add(STRETCH);
             self.read(tx, source, next).await?;
             self.is_first = false;
             self.at = next;
             // Beyond the range only what began in it is followed to its end.
             let follows = self.open.iter().any(|open| open.annotation.from < self.wanted.to);
-            if self.at >= end || self.at >= self.wanted.to && !follows {
-                self.close(Micros::MAX);
-                self.at = Micros::MAX;
-                break;
-            }
-            self.close(self.at - JITTER);
+            self.is_over = self.at >= end || self.at >= self.wanted.to && !follows;
+            self.close(if self.is_over { Micros::MAX } else { self.at - JITTER });
         }
         Ok(self.ready.drain(..).collect())
     }
@@ -207,7 +218,7 @@ fn minimum(algorithm: &str, kind: &str) -> Micros {
 /// Where the oldest of a chain begins that reaches to `from`: neighbours at most [`JITTER`] apart may be joined.
 async fn beginning(tx: &mut ReadTransaction, source: &Source, from: Micros) -> Result<Micros, DbError> {
     let mut reach = from - JITTER;
-    while reach > from - LOOK_BACK {
+    while reach > from.saturating_sub(LOOK_AROUND) {
         let start = reach - STEP;
         let mut stored = store::annotations(tx, source, start, reach + 1, &[]).await?;
         stored.sort_by_key(|annotation| std::cmp::Reverse(annotation.span.finish));
@@ -296,7 +307,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::store::Span;
 
     fn interval(number: u8, start: Micros, finish: Micros) -> CountingInterval {
         CountingInterval { recording: (start, [number; 20]), span: Span { start, finish } }

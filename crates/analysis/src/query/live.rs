@@ -198,11 +198,12 @@ impl Following {
         }
         for (values, second) in values.into_iter().zip(change.first..) {
             let start = second * SECOND;
-            let event = LiveEvent {
-                time: time::format(start),
-                coverage: coverage(&spans, start, start + SECOND, None),
-                values,
-            };
+            let coverage = coverage(&spans, start, start + SECOND, None);
+            // A change also marks the seconds whose loudness looks back at it, heard or not.
+            if coverage == 0.0 && values.values().all(Value::is_null) {
+                continue;
+            }
+            let event = LiveEvent { time: time::format(start), coverage, values };
             let id = (change.sequence - (change.last - second)).to_string();
             self.waiting.push_back(Event::default().id(id).data(json!(event).to_string()));
         }

@@ -31,6 +31,9 @@ async fn silences_are_joined_over_borders_and_clipped_by_the_overlap_rule() {
     let first = get(&store, &format!("{query}&limit=1")).await;
     let second = get(&store, &format!("{query}&limit=1&cursor={}", first["next"].as_str().unwrap())).await;
     assert_eq!(second["items"][0]["from"], "2026-05-01T00:00:15.000000Z");
+    let ever = get(&store, &format!("{ROOF}/annotations?from=0001-01-01T00:00:00Z&to=9999-12-31T00:00:00Z")).await;
+    let first_two = serde_json::json!([first["items"][0], second["items"][0]]);
+    assert_eq!(&ever["items"].as_array().unwrap()[..2], first_two.as_array().unwrap());
     let inside = get(&store, &format!("{ROOF}/annotations?{}", range(MAY + 4 * SECOND, MAY + 5 * SECOND))).await;
     assert_eq!(inside["items"][0], items[0], "what overlaps a range is shown whole");
 }
@@ -61,6 +64,7 @@ async fn live_events_follow_resume_and_reset() {
     let mut following = send(&router, &live, &[]).await.into_body();
     store.apply(&two()[1].messages()).await;
     let new = events(&mut following, 11).await;
+    assert_eq!(new.len(), 11, "none for the seconds after the end, which loudness marks");
     assert_eq!(new[0].2["time"], "2026-05-01T00:00:20.000000Z");
     assert_eq!(new[0].2["coverage"], 0.5);
     assert!(new[0].2["values"]["level.a"].is_number());
