@@ -5,6 +5,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::store::Resolution;
 
+const DAY: Micros = 86_400 * SECOND;
+
 /// Recordings around midnight with gaps, overlaps, jitter and unaligned ends.
 fn recordings() -> impl Strategy<Value = Vec<Made>> {
     let one = (-15_000_000..70_000_000_i64, 400_000..50_000_000_i64, 0..3_u64);
@@ -57,6 +59,23 @@ proptest! {
             for (_, _, query) in &queries {
                 // One is read from rows, the other from what is marked stale.
                 assert_eq!(whole(&one, query).await, whole(&other, query).await, "{query}");
+            }
+            for (from, to, _) in &queries {
+                let query = format!("{ROOF}/annotations?{}", range(*from, *to));
+                let all = get(&one, &query).await;
+                assert_eq!(all, get(&other, &query).await, "{query}");
+                let (mut items, mut cursor) = (Vec::new(), String::new());
+                loop {
+                    let page = get(&one, &format!("{query}&limit=2{cursor}")).await;
+                    items.extend(page["items"].as_array().unwrap().clone());
+                    let Some(next) = page["next"].as_str() else { break };
+                    cursor = format!("&cursor={next}");
+                }
+                assert_eq!(&items, all["items"].as_array().unwrap(), "{query}");
+                // What is shown does not depend on where the range begins.
+                let wide = get(&one, &format!("{ROOF}/annotations?{}&limit=1000", range(MAY - DAY, MAY + DAY))).await;
+                let seen = wide["items"].as_array().unwrap();
+                assert!(items.iter().all(|item| seen.contains(item)), "{query}: {items:?} of {seen:?}");
             }
         });
     }
