@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use crate::cli::Globals;
+use crate::commands::output::{print_json, print_line};
 use crate::settings;
 
 /// What can be said after `antiphon config`.
@@ -33,17 +34,17 @@ enum Command {
 pub fn run(arguments: Arguments, globals: &Globals) -> anyhow::Result<ExitCode> {
     let config = settings::load(&globals.data, Vec::new())?;
     match arguments.command {
-        Command::Show if globals.json => println!("{}", serde_json::to_string_pretty(&config.show())?),
+        Command::Show if globals.json => print_line(&serde_json::to_string_pretty(&config.show())?)?,
         Command::Show => {
             for shown in config.show() {
                 let value = if shown.value.is_empty() { "(not set)" } else { &shown.value };
-                println!("{} = {value}\n    {}; {}", shown.key, shown.origin, shown.help);
+                print_line(&format!("{} = {value}\n    {}; {}", shown.key, shown.origin, shown.help))?;
             }
         }
         Command::Check => {
             config.check()?;
             let said = "every setting is known and well formed";
-            if globals.json { println!("{}", serde_json::json!({ "ok": true })) } else { println!("{said}") }
+            if globals.json { print_json(&serde_json::json!({ "ok": true }))? } else { print_line(said)? }
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -15,6 +15,7 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 use crate::cli::Globals;
+use crate::commands::output::print_line;
 use crate::roles;
 use crate::wiring::{self, Locations, locations, migrations};
 use crate::{data_folder, running, settings};
@@ -58,10 +59,10 @@ pub fn run(_: Arguments, globals: &Globals) -> Result<ExitCode> {
     findings.push(finding("clock", look_at_clock(&Clock::system())));
     let well = findings.iter().all(|finding| finding.ok);
     if globals.json {
-        println!("{}", serde_json::to_string_pretty(&serde_json::json!({ "ok": well, "findings": findings }))?);
+        print_line(&serde_json::to_string_pretty(&serde_json::json!({ "ok": well, "findings": findings }))?)?;
     } else {
         for Finding { what, ok, detail } in &findings {
-            println!("{} {what}: {detail}", if *ok { "ok  " } else { "FAIL" });
+            print_line(&format!("{} {what}: {detail}", if *ok { "ok  " } else { "FAIL" }))?;
         }
     }
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })

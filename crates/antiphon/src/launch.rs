@@ -10,9 +10,11 @@ use std::time::Duration;
 use antiphon_platform::clock::Clock;
 use antiphon_platform::config::Config;
 use antiphon_platform::http::health::Checks;
+use antiphon_platform::http::server::CONNECTIONS;
 use antiphon_platform::http::{Finish, finish, health, nearest, serve};
 use antiphon_platform::telemetry::{self, Metrics};
 use anyhow::{Context, Result, bail};
+use axum::Router;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
@@ -139,7 +141,7 @@ fn refuse_forbidden(config: &Config, roles: &[&'static Role], strict: bool) -> R
         ("queue.url", permitted.queue),
         ("blobs.url", permitted.blobs != roles::Access::None),
     ];
-    let names = roles.iter().map(|role| role.name).collect::<Vec<_>>().join(", ");
+    let names = names(roles);
     for (key, _) in connections.iter().filter(|(_, may)| !may) {
         if config.text(key)?.is_none() {
             continue;
@@ -176,38 +178,24 @@ async fn run_roles(
         return wiring.run_job(name, stop).await;
     }
 
+    tracing::info!(roles = names(roles), data = %folder.path().display(), version = env!("CARGO_PKG_VERSION"), "starting");
     let mut tasks = JoinSet::new();
-    let mut checks = wiring.checks();
-    for (name, task) in wiring.tasks(&stop)? {
-        let state = supervise(&mut tasks, name, task, stop.clone());
-        checks.add(&format!("role {name}"), move || std::future::ready(state.health()));
-    }
-    tasks.spawn(until(stop.clone(), metrics.clone().keep()));
-    let depths = wiring.watch_depths();
-    tasks.spawn(until(stop.clone(), depths));
-    let limit = config.integer("http.connections")?.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(1_024);
+    let checks = start_work(&mut tasks, &wiring, &metrics, &stop)?;
+    let limit =
+        config.integer("http.connections")?.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(CONNECTIONS);
     if let Some((listener, _)) = observer {
-        let router = finish(health::routes(checks.clone(), metrics.clone()), paths(health::PATHS.iter()));
+        let settings = Finish { routes: health::PATHS.map(String::from).to_vec(), cors_origins: Vec::new() };
+        let router = finish(health::routes(checks.clone(), metrics.clone()), settings);
         tasks.spawn(serve(listener, router, limit, stop.clone()));
     }
-    let mut announcement = None;
-    let mut address = None;
-    if let Some((listener, at)) = listener {
-        let (router, document) = wiring.router().await?.split_for_parts();
-        let known =
-            document.paths.paths.keys().chain(openapi::PATHS.map(String::from).iter()).cloned().collect::<Vec<_>>();
-        let document = openapi::complete(document);
-        let router = router.merge(openapi::routes(&document)?).merge(health::routes(checks.clone(), metrics));
-        let origins =
-            config.texts("http.cors_origins")?.iter().map(|origin| origin.parse()).collect::<Result<Vec<_>, _>>();
-        let cors_origins = origins.context("http.cors_origins holds what is no origin")?;
-        let routes = known.into_iter().chain(health::PATHS.map(String::from)).collect();
-        tasks.spawn(serve(listener, finish(router, Finish { routes, cors_origins }), limit, stop.clone()));
-        if roles.iter().any(|role| role.name == "api") {
-            announcement = Some(Announcement::make(&folder.run(), at)?);
-        }
-        address = Some(at);
+    let address = listener.as_ref().map(|(_, address)| *address);
+    if let Some((listener, _)) = listener {
+        let router = router(&wiring, config, &checks, metrics)?;
+        tasks.spawn(serve(listener, router, limit, stop.clone()));
     }
+    let is_api = roles.iter().any(|role| role.name == "api");
+    let announced = address.filter(|_| is_api).map(|address| Announcement::make(&folder.run(), address));
+    let announcement = announced.transpose().context("cannot say in the data folder where the server is")?;
 
     let ready = tokio::select! {
         () = until_ready(&checks) => true,
@@ -229,8 +217,32 @@ async fn run_roles(
     Ok(ExitCode::SUCCESS)
 }
 
-fn paths<'a>(paths: impl Iterator<Item = &'a &'a str>) -> Finish {
-    Finish { routes: paths.map(|path| (*path).to_owned()).collect(), cors_origins: Vec::new() }
+/// Starts the loops of all roles, and what looks after them; the checks that say how they are.
+fn start_work(tasks: &mut JoinSet<()>, wiring: &Wiring, metrics: &Metrics, stop: &CancellationToken) -> Result<Checks> {
+    let mut checks = wiring.checks();
+    for (name, task) in wiring.tasks(stop)? {
+        let state = supervise(tasks, name, task, stop.clone());
+        checks.add(&format!("role {name}"), move || std::future::ready(state.health()));
+    }
+    tasks.spawn(until(stop.clone(), metrics.clone().keep()));
+    tasks.spawn(until(stop.clone(), wiring.watch_depths()));
+    Ok(checks)
+}
+
+/// Everything that the started roles serve, their description and their health.
+fn router(wiring: &Wiring, config: &Config, checks: &Checks, metrics: Metrics) -> Result<Router> {
+    let (router, document) = wiring.router()?.split_for_parts();
+    let own = openapi::PATHS.iter().chain(&health::PATHS).map(|path| (*path).to_owned());
+    let routes = document.paths.paths.keys().cloned().chain(own).collect();
+    let origins: Result<Vec<_>, _> = config.texts("http.cors_origins")?.iter().map(|origin| origin.parse()).collect();
+    let cors_origins = origins.context("http.cors_origins holds what is no origin")?;
+    let router =
+        router.merge(openapi::routes(&openapi::complete(document))?).merge(health::routes(checks.clone(), metrics));
+    Ok(finish(router, Finish { routes, cors_origins }))
+}
+
+fn names(roles: &[&'static Role]) -> String {
+    roles.iter().map(|role| role.name).collect::<Vec<_>>().join(", ")
 }
 
 /// Polls `work` until `stop` fires.
@@ -295,8 +307,114 @@ async fn until_ready(checks: &Checks) {
 fn say_ready(roles: &[&'static Role], address: Option<SocketAddr>) -> Result<()> {
     let line = match address {
         Some(address) => format!("antiphon is ready at http://{address}"),
-        None => format!("antiphon {} is ready", roles.iter().map(|role| role.name).collect::<Vec<_>>().join(", ")),
+        None => format!("antiphon {} is ready", names(roles)),
     };
     let mut output = std::io::stdout().lock();
     writeln!(output, "{line}").and_then(|()| output.flush()).context("cannot write to standard output")
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::{Body, to_bytes};
+    use http::Request;
+    use serde_json::Value;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    async fn serve_all(folder: &tempfile::TempDir) -> Router {
+        let roles: Vec<&'static Role> = roles::of_up().collect();
+        let config = settings::load(folder.path(), Vec::new()).unwrap();
+        let data = DataFolder::open(&folder.path().join("data")).unwrap();
+        let connections = Connections::open(&roles, &config, &data).await.unwrap();
+        let wiring = Wiring::new(&roles, &config, &data, connections, Clock::system()).await.unwrap();
+        let checks = wiring.checks();
+        router(&wiring, &config, &checks, Metrics::detached()).unwrap()
+    }
+
+    async fn get(router: &Router, path: &str) -> (u16, String) {
+        let response = router.clone().oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
+        let status = response.status().as_u16();
+        let bytes = to_bytes(response.into_body(), 10_000_000).await.unwrap();
+        (status, String::from_utf8(bytes.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn the_description_names_every_route_and_each_asks_for_a_key_unless_it_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let router = serve_all(&folder).await;
+        let (status, text) = get(&router, "/api/v1/openapi.json").await;
+        assert_eq!(status, 200);
+        let document: Value = serde_json::from_str(&text).unwrap();
+        assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
+        let paths = document["paths"].as_object().unwrap();
+        for path in
+            ["/livez", "/api/v1/sensors/{sensor}/recordings", "/api/v1/songs", "/api/v1/dead-letters/{id}/replay"]
+        {
+            assert!(paths.contains_key(path), "{path} is missing");
+        }
+        for (path, item) in paths {
+            for (method, operation) in item.as_object().unwrap() {
+                assert!(operation["operationId"].is_string(), "{method} {path} has no name");
+                let open = operation["security"].as_array().is_some_and(Vec::is_empty);
+                let uri = path.replace(['{', '}'], "");
+                let request = Request::builder().method(method.to_uppercase().as_str()).uri(uri).body(Body::empty());
+                let status = router.clone().oneshot(request.unwrap()).await.unwrap().status();
+                assert_eq!(status == 401, !open, "{method} {path}: {status}");
+                assert!(open || operation["responses"]["401"].is_object(), "{method} {path} does not tell of 401");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn references_in_the_description_lead_somewhere() {
+        fn references<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
+            match value {
+                Value::Object(fields) => {
+                    found.extend(fields.get("$ref").and_then(Value::as_str));
+                    fields.values().for_each(|value| references(value, found));
+                }
+                Value::Array(values) => values.iter().for_each(|value| references(value, found)),
+                _ => {}
+            }
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let (_, text) = get(&serve_all(&folder).await, "/api/v1/openapi.json").await;
+        let document: Value = serde_json::from_str(&text).unwrap();
+        let mut found = Vec::new();
+        references(&document, &mut found);
+        assert!(!found.is_empty());
+        for reference in found {
+            assert!(document.pointer(reference.trim_start_matches('#')).is_some(), "{reference} leads nowhere");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_no_route_is_told_to_those_with_a_key_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let router = serve_all(&folder).await;
+        assert_eq!(get(&router, "/api/v1/sensrs").await.0, 401);
+        let (status, text) = get(&router, "/redyz").await;
+        assert_eq!(status, 404);
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap()["hint"], "/readyz");
+        let key = std::fs::read_to_string(folder.path().join("data/operator.key"));
+        // On a terminal the key is shown there instead.
+        let Ok(key) = key else { return };
+        let request = Request::get("/api/v1/sensrs").header("authorization", format!("Bearer {}", key.trim()));
+        let response = router.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        assert_eq!(response.status(), 404);
+    }
+
+    #[test]
+    fn forbidden_connections_are_refused_only_when_strict() {
+        let folder = tempfile::tempdir().unwrap();
+        let flags = vec![("--x", "database.url", String::from("sqlite:/nowhere/x"))];
+        let config = settings::load(folder.path(), flags).unwrap();
+        let analyze = roles::find("analyze").unwrap();
+        let write = roles::find("write").unwrap();
+        assert!(refuse_forbidden(&config, &[analyze], false).is_ok());
+        let error = refuse_forbidden(&config, &[analyze], true).unwrap_err().to_string();
+        assert!(error.contains("database.url") && error.contains("analyze"), "{error}");
+        assert!(refuse_forbidden(&config, &[analyze, write], true).is_ok());
+    }
 }

@@ -45,10 +45,36 @@ pub fn complete(mut document: OpenApi) -> OpenApi {
 pub fn routes(document: &OpenApi) -> Result<Router> {
     let mut value = serde_json::to_value(document).context("the OpenAPI document is no JSON")?;
     describe_problems(&mut value);
+    describe_common(&mut value);
     let json = serde_json::to_string(&value)?;
     let page = reference::page(&value);
     let json = move || async move { ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], json) };
     Ok(Router::new().route(PATHS[0], get(json)).route(PATHS[1], get(move || async move { page.into_response() })))
+}
+
+/// The routes that belong to no capability, none of which asks for a key.
+const COMMON: [(&str, &str, &str, &str); 6] = [
+    ("/livez", "Whether the process is up", "text/plain", "It is"),
+    ("/readyz", "Whether every dependency is usable", "application/json", "All of them"),
+    ("/api/health", "The same as /readyz", "application/json", "All of them"),
+    ("/metrics", "Figures for Prometheus", "text/plain", "In Prometheus' text format"),
+    (PATHS[0], "This description", "application/json", "OpenAPI 3.1"),
+    (PATHS[1], "This description, for people", "text/html", "One page that needs nothing else"),
+];
+
+fn describe_common(document: &mut Value) {
+    for (path, summary, media, answer) in COMMON {
+        let kind = if media == "application/json" { "object" } else { "string" };
+        let content = json!({ media: { "schema": { "type": kind } } });
+        let mut responses = json!({ "200": { "description": answer, "content": content } });
+        if path == "/readyz" || path == "/api/health" {
+            let detail = "One of them is not; the body says which, and what to do";
+            responses["503"] = json!({ "description": detail, "content": content });
+        }
+        document["paths"][path] = json!({ "get": {
+            "tags": ["operation"], "summary": summary, "operationId": format!("get{}", path.replace(['/', '.'], "_")),
+            "security": [], "responses": responses } });
+    }
 }
 
 /// Errors are sent as `application/problem+json`, whatever media type a handler's description was given.

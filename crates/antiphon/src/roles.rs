@@ -8,6 +8,7 @@ use antiphon_platform::queue::{Access as QueueAccess, Group, Topic};
 use serde::Serialize;
 
 use crate::cli::Globals;
+use crate::commands::output::print_line;
 
 /// A role: a name, what it starts, and what it may open.
 #[derive(Debug, Serialize)]
@@ -215,19 +216,19 @@ pub struct Arguments {}
 /// When standard output is closed.
 pub fn run(_: Arguments, globals: &Globals) -> anyhow::Result<ExitCode> {
     if globals.json {
-        println!("{}", serde_json::to_string_pretty(ROLES)?);
+        print_line(&serde_json::to_string_pretty(ROLES)?)?;
         return Ok(ExitCode::SUCCESS);
     }
     for role in ROLES {
-        println!("{}: {}", role.name, role.does);
-        println!("    database {}; blobs {}", role.database.words(), role.blobs.words());
+        print_line(&format!("{}: {}", role.name, role.does))?;
+        print_line(&format!("    database {}; blobs {}", role.database.words(), role.blobs.words()))?;
         let names = [
             ("publishes", role.publish.iter().map(|topic| topic.0).collect::<Vec<_>>()),
             ("consumes", role.consume.iter().map(|group| group.name).collect()),
             ("takes dead letters of", role.consume_dead.iter().map(|group| group.name).collect()),
         ];
         for (what, names) in names.iter().filter(|(_, names)| !names.is_empty()) {
-            println!("    {what} {}", names.join(", "));
+            print_line(&format!("    {what} {}", names.join(", ")))?;
         }
     }
     Ok(ExitCode::SUCCESS)

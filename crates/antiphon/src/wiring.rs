@@ -6,7 +6,7 @@ mod routers;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use antiphon_analysis::recordings::media;
@@ -32,6 +32,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 pub use connections::{Connections, Locations, locations, migrations, open_blobs, open_queue};
 
+use crate::commands::output::print_line;
 use crate::data_folder::DataFolder;
 use crate::roles::Role;
 use crate::supervise::Task;
@@ -51,7 +52,7 @@ pub struct Wiring {
     roles: Vec<&'static Role>,
     connections: Connections,
     clock: Clock,
-    pool: Arc<Pool>,
+    pool: OnceLock<Arc<Pool>>,
     workers: usize,
     limits: Limits,
     keys: Option<Keys>,
@@ -102,7 +103,7 @@ impl Wiring {
             roles: roles.to_vec(),
             connections,
             clock,
-            pool: Arc::new(Pool::new("analysis", workers, Priority::Background)),
+            pool: OnceLock::new(),
             workers,
             limits,
             keys,
@@ -171,10 +172,15 @@ impl Wiring {
         Ok(tasks)
     }
 
+    /// The threads that compute, started for the first role that does.
+    fn pool(&self) -> Arc<Pool> {
+        Arc::clone(self.pool.get_or_init(|| Arc::new(Pool::new("analysis", self.workers, Priority::Background))))
+    }
+
     fn worker(&self, role: &'static str) -> Result<Worker> {
         let queue = self.connections.queue(role)?;
         // One more than threads, so that a thread that is done finds the next recording decoded from the queue.
-        Ok(Worker { queue, pool: Arc::clone(&self.pool), prefetch: self.workers + 1, clock: self.clock.clone() })
+        Ok(Worker { queue, pool: self.pool(), prefetch: self.workers + 1, clock: self.clock.clone() })
     }
 
     fn analyze(&self, stop: &CancellationToken) -> Result<Task> {
@@ -199,7 +205,7 @@ impl Wiring {
             queue: self.connections.queue("media")?,
             blobs: self.connections.blobs("media")?,
             reader: self.connections.reader("media")?,
-            pool: Arc::clone(&self.pool),
+            pool: self.pool(),
             prefetch: CUT_AT_ONCE,
         };
         let stop = stop.clone();
@@ -274,7 +280,7 @@ impl Wiring {
             let near = nearest(name, names.iter().copied()).map(|near| format!(", did you mean {near}?"));
             bail!("there is no job {name:?}{} there are {}", near.unwrap_or(String::from(";")), names.join(", "));
         };
-        println!("antiphon job {name} is ready");
+        print_line(&format!("antiphon job {name} is ready"))?;
         let (database, owner) = (self.connections.database("job")?, owner());
         let outcome = tokio::select! {
             outcome = jobs::run_once(&database, &self.clock, job, &owner) => outcome?,
@@ -297,7 +303,7 @@ impl Wiring {
     ///
     /// # Errors
     /// When a role lacks a connection that the role table gives it.
-    pub async fn router(&self) -> Result<OpenApiRouter> {
+    pub fn router(&self) -> Result<OpenApiRouter> {
         let is_api = self.roles.iter().any(|role| role.name == "api");
         if is_api { routers::api(self) } else { routers::query_only(self) }
     }
