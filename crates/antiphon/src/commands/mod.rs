@@ -8,6 +8,6 @@ pub mod dead_letters;
 pub mod features;
 pub mod ingest;
 pub mod key;
-mod output;
+pub mod output;
 pub mod sensor;
 mod server;
