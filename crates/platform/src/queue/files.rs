@@ -87,6 +87,7 @@ struct Engine {
     writers: Mutex<Writers>,
     hubs: Mutex<HashMap<(&'static str, Kind), Weak<Hub>>>,
     counts: Arc<depth::Counts>,
+    looked_for_dead: Arc<Mutex<Option<Instant>>>,
 }
 
 #[derive(Debug, Default)]
@@ -145,6 +146,7 @@ impl FileQueue {
             writers: Mutex::default(),
             hubs: Mutex::default(),
             counts: Arc::default(),
+            looked_for_dead: Arc::default(),
         };
         Ok(Self { engine: Arc::new(engine), access })
     }
@@ -285,6 +287,7 @@ impl Engine {
             owner: self.owner.name().to_owned(),
             group: group.name,
             context,
+            looked_for_dead: Arc::clone(&self.looked_for_dead),
         });
         let hub = Arc::new(hub.map_err(|error| QueueError::Unavailable(format!("no thread to read: {error}")))?);
         hubs.insert((group.name, kind), Arc::downgrade(&hub));

@@ -36,6 +36,8 @@ pub(super) struct Setting {
     pub(super) owner: String,
     pub(super) group: &'static str,
     pub(super) context: Context,
+    /// When one of this engine's readers last looked for dead owners: it looks for all of them.
+    pub(super) looked_for_dead: Arc<Mutex<Option<Instant>>>,
 }
 
 #[derive(Debug)]
@@ -94,7 +96,6 @@ struct Reader<'a> {
     lanes: Option<Lanes>,
     /// Segments of messages that came back, the last used one behind.
     open: VecDeque<(String, Segment)>,
-    looked_for_dead: Option<Instant>,
     trouble: Option<String>,
 }
 
@@ -102,7 +103,7 @@ impl<'a> Reader<'a> {
     fn new(shared: &'a Shared) -> Self {
         let setting = &shared.setting;
         let state = &setting.context.state;
-        Self { shared, setting, state, lanes: None, open: VecDeque::new(), looked_for_dead: None, trouble: None }
+        Self { shared, setting, state, lanes: None, open: VecDeque::new(), trouble: None }
     }
 
     fn run(mut self) {
@@ -149,10 +150,7 @@ impl<'a> Reader<'a> {
 
     /// Claims up to `wanted` messages; how long to wait before the next try, if there were none.
     fn serve(&mut self, wanted: usize) -> Result<Option<Duration>, QueueError> {
-        if self.looked_for_dead.is_none_or(|looked| looked.elapsed() >= POLL) {
-            self.looked_for_dead = Some(Instant::now());
-            self.return_from_the_dead()?;
-        }
+        self.return_from_the_dead()?;
         let offer = match self.setting.context.kind {
             Kind::Live => self.lanes()?.offer(wanted)?,
             Kind::Dead => None,
@@ -204,6 +202,12 @@ impl<'a> Reader<'a> {
 
     /// Gives back what the dead held. A lock that can be taken is a dead owner.
     fn return_from_the_dead(&self) -> Result<(), QueueError> {
+        let mut looked = self.setting.looked_for_dead.lock().unwrap_or_else(PoisonError::into_inner);
+        if looked.is_some_and(|looked| looked.elapsed() < POLL) {
+            return Ok(());
+        }
+        *looked = Some(Instant::now());
+        drop(looked);
         for name in self.state.owners()? {
             if name != self.setting.owner && !owner::lives(&self.setting.folder, &name) {
                 let messages = self.state.return_owner(name.clone())?;

@@ -4,6 +4,7 @@
 //! `synchronous=NORMAL`: a power cut may undo the last transactions, never damage it, and what is undone is
 //! delivered again. Only [`State::declare`] is synced, for a group that is forgotten would miss messages.
 
+mod statements;
 mod work;
 
 pub(super) use work::limit_reason;
