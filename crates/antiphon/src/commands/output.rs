@@ -65,6 +65,11 @@ pub fn cell(value: &Value) -> String {
     }
 }
 
+/// So many of something: `1 piece`, `2 pieces`.
+pub fn counted(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
 /// A measured number for people: five digits that count, no trailing zeros.
 pub fn readable(number: f64) -> String {
     if number == 0.0 || !number.is_finite() {

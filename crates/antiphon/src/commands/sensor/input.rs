@@ -3,7 +3,7 @@
 use std::io::{self, Cursor, Read};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use antiphon_audio::decode::{Decoder, Limits};
 use antiphon_audio::encode::{PcmFormat, WavWriter, to_integer};
@@ -14,6 +14,9 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 /// A stream may go on for ever.
 const ENDLESS: Limits = Limits { duration: Duration::from_secs(100 * 366 * 24 * 3_600) };
+
+/// How long a command may take to end after its output.
+const ENDS: Duration = Duration::from_secs(1);
 
 /// The bits that samples are sent with which no FLAC file can hold: floating point, and integers of 32 bits.
 const MOST_BITS: u16 = 24;
@@ -176,13 +179,18 @@ impl Program {
         }
     }
 
-    /// After its output has ended: whether it did what it should.
+    /// After its audio has ended: whether it did what it should. One that goes on behind the end of its audio is ended.
     pub fn finish(&mut self) -> Result<()> {
-        let status = self.child.wait().with_context(|| format!("{:?} cannot be waited for", self.line))?;
-        if !status.success() {
-            bail!("{:?} ended with {status}", self.line);
+        let begun = Instant::now();
+        loop {
+            let status = self.child.try_wait().with_context(|| format!("{:?} cannot be waited for", self.line))?;
+            match status {
+                Some(status) if status.success() => return Ok(()),
+                Some(status) => bail!("{:?} ended with {status}", self.line),
+                None if begun.elapsed() > ENDS => return Ok(()),
+                None => std::thread::park_timeout(Duration::from_millis(20)),
+            }
         }
-        Ok(())
     }
 }
 

@@ -19,7 +19,7 @@ use super::spool::Spool;
 use super::status::Status;
 use super::timeline::{Timeline, duration};
 use crate::cli::Globals;
-use crate::commands::output::print_json;
+use crate::commands::output::{counted, print_json};
 use crate::commands::server::ServerOptions;
 
 /// Blocks between the input and the cutter: with those of the pipe enough for a disk that takes its time.
@@ -94,7 +94,7 @@ pub fn run(arguments: &Arguments, globals: &Globals) -> Result<ExitCode> {
     }
     let left = spool.depth().0;
     if left > 0 {
-        status.say(&format!("{left} pieces of an earlier run are sent first"));
+        status.say(&format!("{} of an earlier run first", counted(left, "piece")));
     }
     let stop = Arc::new(AtomicBool::new(false));
     stop_on_signals(Arc::clone(&stop))?;
@@ -140,9 +140,9 @@ fn record(arguments: &Arguments, clock: &Clock, spool: &Spool, status: &Status, 
         program = Some(started);
         std::thread::spawn(move || read_input(output, &pcm, &thread_clock, &events));
     }
-    let mut cutting = None;
+    let (mut cutting, mut deadline) = (None, None);
     let ended = loop {
-        match next_event(&incoming, stop, program.as_ref()) {
+        match next_event(&incoming, stop, &mut deadline, program.as_ref()) {
             Some(Event::Opened(format, description)) => {
                 status.say(&format!("recording {description}"));
                 cutting = Some((format, None));
@@ -167,25 +167,29 @@ fn record(arguments: &Arguments, clock: &Clock, spool: &Spool, status: &Status, 
     }
 }
 
-/// The next event; `None` when the process was told to stop and the input had its time to end.
-fn next_event(incoming: &Receiver<Event>, stop: &AtomicBool, program: Option<&Program>) -> Option<Event> {
-    let mut stopped_at = None;
+/// The next event; `None` when the process was told to stop and the input had its time to end, which `deadline` holds.
+fn next_event(
+    incoming: &Receiver<Event>,
+    stop: &AtomicBool,
+    deadline: &mut Option<Instant>,
+    program: Option<&Program>,
+) -> Option<Event> {
     loop {
+        if stop.load(Ordering::Relaxed) {
+            let deadline = *deadline.get_or_insert_with(|| {
+                if let Some(program) = program {
+                    program.stop();
+                }
+                Instant::now() + INPUT_ENDS
+            });
+            if Instant::now() > deadline {
+                return None;
+            }
+        }
         match incoming.recv_timeout(Duration::from_millis(100)) {
             Ok(event) => return Some(event),
             Err(RecvTimeoutError::Disconnected) => return None,
-            Err(RecvTimeoutError::Timeout) if !stop.load(Ordering::Relaxed) => {}
-            Err(RecvTimeoutError::Timeout) => {
-                let since = *stopped_at.get_or_insert_with(|| {
-                    if let Some(program) = program {
-                        program.stop();
-                    }
-                    Instant::now()
-                });
-                if since.elapsed() > INPUT_ENDS {
-                    return None;
-                }
-            }
+            Err(RecvTimeoutError::Timeout) => {}
         }
     }
 }

@@ -19,7 +19,7 @@ use super::pieces::{Cut, Cutter, Piece};
 use super::sender::{Attempt, Sender};
 use super::timeline::{Timeline, duration};
 use crate::cli::Globals;
-use crate::commands::output::{print_json, print_line};
+use crate::commands::output::{counted, print_json, print_line};
 use crate::commands::server::ServerOptions;
 
 /// Noise is mono, at this rate.
@@ -126,7 +126,7 @@ pub fn run(arguments: &Arguments, globals: &Globals) -> Result<ExitCode> {
         let id = &arguments.id;
         print_json(&json!({"sensor": id, "sent": pieces, "seconds": seconds, "from": time::format(start), "to": end}))?;
     } else {
-        print_line(&format!("{pieces} pieces sent, {seconds} s of audio from {}", time::format(start)))?;
+        print_line(&format!("{} sent, {seconds} s of audio from {}", counted(pieces, "piece"), time::format(start)))?;
     }
     Ok(ExitCode::SUCCESS)
 }

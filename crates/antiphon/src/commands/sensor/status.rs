@@ -9,6 +9,7 @@ use antiphon_platform::http::time;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::spool::Name;
+use crate::commands::output::counted;
 
 /// A clock that is further off than this is worth a warning: times of recordings are that far off too.
 const SKEW_WORTH_SAYING: Micros = 2 * SECOND;
@@ -138,7 +139,7 @@ impl Status {
             state.totals
         });
         self.line.finish_and_clear();
-        let mut summary = format!("{} pieces sent", totals.sent);
+        let mut summary = format!("{} sent", counted(totals.sent, "piece"));
         for (count, what) in
             [(totals.waiting, "kept for the next run"), (totals.lost, "lost"), (totals.refused, "refused")]
         {
