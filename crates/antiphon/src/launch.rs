@@ -15,6 +15,7 @@ use antiphon_platform::http::{Finish, finish, health, nearest, serve};
 use antiphon_platform::telemetry::{self, Metrics};
 use anyhow::{Context, Result, bail};
 use axum::Router;
+use rustix::process::{Resource, Rlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
@@ -120,6 +121,7 @@ fn start(roles: Vec<&'static Role>, job: Option<&str>, options: &Options, global
     telemetry::start_logs(&config.text("log.level")?.unwrap_or_default())?;
     refuse_forbidden(&config, &roles, options.strict)?;
     let folder = DataFolder::open(&globals.data)?;
+    allow_open_files();
     let threads = antiphon_platform::cpu::cores().clamp(1, ASYNC_THREADS);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)
@@ -131,6 +133,16 @@ fn start(roles: Vec<&'static Role>, job: Option<&str>, options: &Options, global
     let ended = runtime.block_on(run_roles(&roles, job, &config, folder));
     runtime.shutdown_timeout(Duration::from_secs(1));
     ended
+}
+
+/// Raises the number of files that may be open to what the system permits: its default of 1,024 would be used up by
+/// connections alone.
+fn allow_open_files() {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = rustix::process::setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "cannot raise the limit of open files");
+    }
 }
 
 /// Connections that are set, but that none of the roles may use: ignored with a note, or refused.
@@ -361,6 +373,8 @@ mod tests {
                 let request = Request::builder().method(method.to_uppercase().as_str()).uri(uri).body(Body::empty());
                 let status = router.clone().oneshot(request.unwrap()).await.unwrap().status();
                 assert_eq!(status == 401, !open, "{method} {path}: {status}");
+                let responses = operation["responses"].as_object().unwrap();
+                assert!(responses.values().all(|response| response["description"].is_string()), "{method} {path}");
                 assert!(open || operation["responses"]["401"].is_object(), "{method} {path} does not tell of 401");
             }
         }

@@ -44,7 +44,7 @@ pub fn complete(mut document: OpenApi) -> OpenApi {
 /// When the document is no JSON, which would be a mistake in a schema.
 pub fn routes(document: &OpenApi) -> Result<Router> {
     let mut value = serde_json::to_value(document).context("the OpenAPI document is no JSON")?;
-    describe_problems(&mut value);
+    describe_answers(&mut value);
     describe_common(&mut value);
     let json = serde_json::to_string(&value)?;
     let page = reference::page(&value);
@@ -77,15 +77,24 @@ fn describe_common(document: &mut Value) {
     }
 }
 
-/// Errors are sent as `application/problem+json`, whatever media type a handler's description was given.
-fn describe_problems(document: &mut Value) {
-    let reference = json!({ "$ref": "#/components/schemas/Problem" });
+/// What holds for every operation of a capability: any key may be asked to slow down, errors are sent as
+/// `application/problem+json` whatever a handler's description says, and every answer has some description.
+fn describe_answers(document: &mut Value) {
+    let problem = json!({ "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } });
     let Some(paths) = document.get_mut("paths").and_then(Value::as_object_mut) else { return };
     let operations = paths.values_mut().filter_map(Value::as_object_mut).flat_map(|path| path.values_mut());
-    let responses = operations.filter_map(|operation| operation.get_mut("responses")?.as_object_mut());
-    for (status, response) in responses.flat_map(|responses| responses.iter_mut()) {
-        if matches!(status.as_bytes().first(), Some(b'4' | b'5')) && response.get("$ref").is_none() {
-            response["content"] = json!({ "application/problem+json": { "schema": reference } });
+    for responses in operations.filter_map(|operation| operation.get_mut("responses")?.as_object_mut()) {
+        responses
+            .entry("429")
+            .or_insert_with(|| json!({ "description": "Too many requests; `Retry-After` says when to go on" }));
+        for (status, response) in responses {
+            if response.get("description").is_none() {
+                let code = status.parse().ok().and_then(|status: u16| http::StatusCode::from_u16(status).ok());
+                response["description"] = json!(code.and_then(|code| code.canonical_reason()).unwrap_or("The answer"));
+            }
+            if status.starts_with(['4', '5']) {
+                response["content"] = problem.clone();
+            }
         }
     }
 }
