@@ -1,4 +1,5 @@
 //! The commands of the binary as people and scripts use them: what they print, how they end, what they survive.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod support;
 

@@ -1,6 +1,7 @@
 //! From a file to values: decoded once, analysed once, merged as the server merges.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
@@ -82,8 +83,8 @@ fn rows(blocks: &[Block], columns: &[Column], resolution: Resolution) -> Result<
     let mut layers: BTreeMap<(&str, &str), Cells> = BTreeMap::new();
     for column in columns {
         let key = (column.descriptor.name, column.layer);
-        if !layers.contains_key(&key) {
-            layers.insert(key, cells(blocks, key, resolution)?);
+        if let Entry::Vacant(layer) = layers.entry(key) {
+            layer.insert(cells(blocks, key, resolution)?);
         }
     }
     let mut starts: Vec<i64> = layers.values().flat_map(BTreeMap::keys).copied().collect();
