@@ -8,12 +8,12 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use support::{Antiphon, Client, MAY, Numbers, PATIENCE, rfc3339, start, wav};
+use support::{Antiphon, Client, MAY, Numbers, PATIENCE, rfc3339, start, try_start, wav};
 
 const SENSORS: [&str; 3] = ["roof", "river-2", "yard"];
 const RATE: u32 = 16_000;
@@ -91,10 +91,7 @@ impl System {
 
     fn launch(&self, name: &'static str, environment: &[(&str, &str)]) {
         let listen = format!("127.0.0.1:{}", self.port);
-        let mut arguments = if name == "up" { vec!["up"] } else { vec!["run", name] };
-        if name == "up" || name == "api" {
-            arguments.extend(["--listen", &listen]);
-        }
+        let arguments = arguments(name, &listen);
         let process = start(&self.data, &arguments, environment);
         self.processes.lock().unwrap().insert(name, process);
     }
@@ -108,15 +105,26 @@ impl System {
     /// Replaces a process by one that dies at the `count`-th pass of a step, waits for that, and starts it again.
     fn kill_at(&self, name: &'static str, step: &str, count: u64) {
         drop(self.processes.lock().unwrap().remove(name));
-        self.launch(name, &[("ANTIPHON_CRASH_POINT", &format!("{step}:{count}"))]);
-        let mut process = self.processes.lock().unwrap().remove(name).unwrap();
-        process.wait_for_end();
-        drop(process);
+        let listen = format!("127.0.0.1:{}", self.port);
+        let arguments = arguments(name, &listen);
+        match try_start(&self.data, &arguments, &[("ANTIPHON_CRASH_POINT", &format!("{step}:{count}"))]) {
+            Ok(mut process) => process.wait_for_end(),
+            // It found work and died before it was ready.
+            Err(log) => assert!(log.contains("SIGKILL"), "{name} did not start: {log}"),
+        }
         self.launch(name, &[]);
     }
 
     fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
+    }
+}
+
+fn arguments<'a>(name: &'a str, listen: &'a str) -> Vec<&'a str> {
+    match name {
+        "up" => vec!["up", "--listen", listen],
+        "api" => vec!["run", "api", "--listen", listen],
+        _ => vec!["run", name],
     }
 }
 
@@ -253,6 +261,15 @@ fn kill_at_random(
     done
 }
 
+/// Sets a flag when dropped, also by a panic.
+struct OnDrop<'a>(&'a AtomicBool);
+
+impl Drop for OnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 fn run(separate: bool, seed: u64) {
     let kills: u32 = std::env::var("ANTIPHON_KILLS").ok().and_then(|value| value.parse().ok()).unwrap_or(20);
     let folder = tempfile::tempdir().unwrap();
@@ -273,7 +290,7 @@ fn run(separate: bool, seed: u64) {
             break;
         }
         let sent = batch(round, 120);
-        let over = std::sync::atomic::AtomicBool::new(false);
+        let over = AtomicBool::new(false);
         std::thread::scope(|scope| {
             let loader = scope.spawn(|| {
                 let refused = load(&client, &url, &sent, &accepted, &stored);
@@ -290,19 +307,30 @@ fn run(separate: bool, seed: u64) {
     let mut steps = 0;
     for (index, (role, step, parts)) in STEPS.iter().enumerate() {
         for round in 0..rounds {
-            let number = 10_000 + index as u64 * 100 + round;
-            let mut sent = batch(number, 60);
-            if *parts {
-                // 500 s make more than 1 MiB of results.
-                let body = Arc::new(wav(number, 8_000, 4_000_000));
-                sent.insert(5, Sent { sensor: None, start: 0, lead_in: 0.0, body });
-            }
+            let reached = AtomicBool::new(false);
             std::thread::scope(|scope| {
-                let loader = scope.spawn(|| load(&client, &url, &sent, &accepted, &stored));
+                // Load for as long as the step is not reached.
+                let loader = scope.spawn(|| {
+                    let mut refused = 0;
+                    let mut number = 10_000 + index as u64 * 1_000 + round * 50;
+                    while !reached.load(Ordering::SeqCst) {
+                        let mut sent = batch(number, 60);
+                        if *parts {
+                            // 900 s make more than 1 MiB of results.
+                            let body = Arc::new(wav(number, 8_000, 7_200_000));
+                            sent.insert(5, Sent { sensor: None, start: 0, lead_in: 0.0, body });
+                        }
+                        refused += load(&client, &url, &sent, &accepted, &stored);
+                        number += 1;
+                    }
+                    refused
+                });
                 // Long songs and long recordings are few in a batch.
+                let ended = OnDrop(&reached);
                 let few = *parts || *role == "media" || step.contains("blob");
-                let count = if few { 1 } else { 1 + round % 3 };
-                system.kill_at(if separate { role } else { "up" }, step, count);
+                println!("killing {role} at {step}");
+                system.kill_at(if separate { role } else { "up" }, step, if few { 1 } else { 1 + round % 3 });
+                drop(ended);
                 steps += 1;
                 refused += loader.join().unwrap();
             });
