@@ -261,6 +261,23 @@ mod tests {
         DataFolder::open_as(folder.path(), &host("boot-b", "b", "beta")).unwrap();
     }
 
+    #[tokio::test]
+    async fn a_process_shows_that_it_lives() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataFolder::open(folder.path()).unwrap();
+        data.file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        let touched = async {
+            while fs::metadata(&data.mark).unwrap().modified().unwrap() == SystemTime::UNIX_EPOCH {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            () = data.keep() => {}
+            () = touched => {}
+        }
+        assert_eq!(serde_json::from_slice::<Host>(&fs::read(&data.mark).unwrap()).unwrap(), Host::here());
+    }
+
     #[test]
     fn a_newer_version_is_refused_and_nothing_changed() {
         let folder = tempfile::tempdir().unwrap();

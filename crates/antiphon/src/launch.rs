@@ -15,6 +15,7 @@ use antiphon_platform::http::{Finish, finish, health, nearest, serve};
 use antiphon_platform::telemetry::{self, Metrics};
 use anyhow::{Context, Result, bail};
 use axum::Router;
+use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -120,6 +121,7 @@ fn start(roles: Vec<&'static Role>, job: Option<&str>, options: &Options, global
     config.check()?;
     telemetry::start_logs(&config.text("log.level")?.unwrap_or_default())?;
     refuse_forbidden(&config, &roles, options.strict)?;
+    keep_others_out();
     let folder = DataFolder::open(&globals.data)?;
     allow_open_files();
     let threads = antiphon_platform::cpu::cores().clamp(1, ASYNC_THREADS);
@@ -133,6 +135,13 @@ fn start(roles: Vec<&'static Role>, job: Option<&str>, options: &Options, global
     let ended = runtime.block_on(run_roles(&roles, job, &config, folder));
     runtime.shutdown_timeout(Duration::from_secs(1));
     ended
+}
+
+/// What is made from here on, people's audio among it, can be read by the owner and by whom the owner's umask lets in
+/// as group, and by nobody else.
+fn keep_others_out() {
+    let before = rustix::process::umask(Mode::RWXO);
+    rustix::process::umask(before | Mode::RWXO);
 }
 
 /// Raises the number of files that may be open to what the system permits: its default of 1,024 would be used up by
