@@ -2,37 +2,28 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that fails panics")]
 
-use std::io::{BufRead, BufReader, IoSlice};
-use std::path::{Path, PathBuf};
+mod faulty_disk;
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use antiphon_platform::clock::{Clock, Micros};
-use antiphon_platform::disk::{self, Disk, DiskFile, LocalDisk};
+use antiphon_platform::disk;
 use antiphon_platform::queue::contract::{self, Subject, Switch};
 use antiphon_platform::queue::files::{FileQueue, Options};
 use antiphon_platform::queue::{Access, Group, Queue, Topic};
 use async_trait::async_trait;
+use faulty_disk::FaultyDisk;
 
 /// A folder of its own, a clock that stands until it is moved, a disk that can be full.
 struct Folder {
     folder: tempfile::TempDir,
     clock: Clock,
-    disk: Arc<FullDisk>,
-}
-
-#[derive(Debug, Default)]
-struct FullDisk {
-    full: Arc<AtomicBool>,
-}
-
-/// A file whose writes tear when the disk is full: half of the bytes arrive.
-#[derive(Debug)]
-struct FullFile {
-    file: Box<dyn DiskFile>,
-    full: Arc<AtomicBool>,
+    disk: Arc<FaultyDisk>,
 }
 
 impl Folder {
@@ -124,52 +115,6 @@ async fn another_process() {
                 }
             }
         }
-    }
-}
-
-impl Disk for FullDisk {
-    fn create(&self, path: &Path) -> std::io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(FullFile { file: LocalDisk.create(path)?, full: Arc::clone(&self.full) }))
-    }
-    fn open(&self, path: &Path) -> std::io::Result<Box<dyn DiskFile>> {
-        LocalDisk.open(path)
-    }
-    fn rename(&self, from: &Path, to: &Path) -> std::io::Result<()> {
-        LocalDisk.rename(from, to)
-    }
-    fn remove(&self, path: &Path) -> std::io::Result<()> {
-        LocalDisk.remove(path)
-    }
-    fn create_folder(&self, path: &Path) -> std::io::Result<()> {
-        LocalDisk.create_folder(path)
-    }
-    fn sync_folder(&self, path: &Path) -> std::io::Result<()> {
-        LocalDisk.sync_folder(path)
-    }
-    fn list(&self, path: &Path) -> std::io::Result<Vec<std::ffi::OsString>> {
-        LocalDisk.list(path)
-    }
-}
-
-impl DiskFile for FullFile {
-    fn write_at(&self, parts: &[IoSlice<'_>], offset: u64) -> std::io::Result<()> {
-        if self.full.load(Ordering::SeqCst) {
-            self.file.write_at(&parts[..parts.len() / 2], offset)?;
-            return Err(std::io::ErrorKind::StorageFull.into());
-        }
-        self.file.write_at(parts, offset)
-    }
-    fn sync_data(&self) -> std::io::Result<()> {
-        self.file.sync_data()
-    }
-    fn truncate(&self, length: u64) -> std::io::Result<()> {
-        self.file.truncate(length)
-    }
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> std::io::Result<usize> {
-        self.file.read_at(buffer, offset)
-    }
-    fn length(&self) -> std::io::Result<u64> {
-        self.file.length()
     }
 }
 

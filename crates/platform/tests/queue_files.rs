@@ -2,15 +2,19 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that fails panics")]
 
+mod faulty_disk;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use antiphon_platform::clock::{Clock, SECOND};
 use antiphon_platform::queue::contract::{clock, full_access, groups, message, next};
 use antiphon_platform::queue::files::{FileQueue, Options};
 use antiphon_platform::queue::{Consumer, Group, Queue, QueueError, Topic};
+use faulty_disk::FaultyDisk;
 
 const TASK: &str = "ANTIPHON_TEST_QUEUE_FOLDER";
 
@@ -156,10 +160,13 @@ async fn a_damaged_segment_is_kept_and_holds_up_nobody() {
     std::fs::write(&path, bytes).unwrap();
     let queue = open(folder.path()).await;
     publish(&queue, 5..6).await;
+    let mut consumers = Vec::new();
     for group in [groups()[0], groups()[1]] {
         let mut consumer = queue.consume(group, 10).await.unwrap();
         let seen = drain(consumer.as_mut(), 3).await;
         assert_eq!(seen, ["0", "1", "5"].map(String::from).into());
+        // It is whoever consumes that comes to the damage.
+        consumers.push(consumer);
     }
     until("removing the segment", || !path.exists()).await;
     assert!(path.with_extension("damaged").exists());
@@ -231,18 +238,45 @@ async fn depths_count_sealed_open_and_consumed_segments() {
     let folder = tempfile::tempdir().unwrap();
     let queue = open_rolling(folder.path(), 1000).await;
     publish(&queue, 0..20).await;
-    let waiting =
-        async || queue.depths().await.unwrap().into_iter().find(|depth| depth.group == one().name).unwrap().waiting;
-    assert_eq!(waiting().await, 20);
+    assert_eq!(left(&queue).await, 20);
     publish(&queue, 20..25).await;
-    assert_eq!(waiting().await, 25);
+    assert_eq!(left(&queue).await, 25);
     let mut consumer = queue.consume(one(), 5).await.unwrap();
     drain(consumer.as_mut(), 5).await;
-    drop(consumer);
-    assert_eq!(waiting().await, 20);
+    assert_eq!(left(&queue).await, 20);
     // Another process counts for itself.
-    let other = open(folder.path()).await;
-    assert_eq!(other.depths().await.unwrap().into_iter().find(|depth| depth.group == one().name).unwrap().waiting, 20);
+    assert_eq!(left(&open(folder.path()).await).await, 20);
+}
+
+/// What is not acked: waiting, or already claimed for the consumer.
+async fn left(queue: &FileQueue) -> u64 {
+    let depths = queue.depths().await.unwrap();
+    let depth = depths.iter().find(|depth| depth.group == one().name).unwrap();
+    depth.waiting + depth.in_flight
+}
+
+/// A reader may see a record before its sync; when that fails, nothing else may ever lie in its place.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failed_sync_never_shifts_what_comes_after() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = Arc::new(FaultyDisk::default());
+    let options = Options { disk: Arc::clone(&disk) as antiphon_platform::disk::SharedDisk, ..Options::default() };
+    let queue = FileQueue::open_with(folder.path(), full_access(), clock(), options).await.unwrap();
+    queue.declare(&groups()).await.unwrap();
+    publish(&queue, 0..1).await;
+    let fail = disk.hold_and_fail_next_sync();
+    let publishing = tokio::spawn({
+        let queue = queue.clone();
+        async move { queue.publish(topic(), vec![message("unconfirmed")]).await }
+    });
+    let mut consumer = queue.consume(one(), 10).await.unwrap();
+    drain(consumer.as_mut(), 2).await;
+    fail.send(()).unwrap();
+    let refused = publishing.await.unwrap();
+    assert!(matches!(refused, Err(QueueError::Unavailable(_))), "{refused:?}");
+    publish(&queue, 1..30).await;
+    let seen = drain(consumer.as_mut(), 29).await;
+    assert_eq!(seen, (1..30).map(|id| id.to_string()).collect());
 }
 
 /// Not a test of its own: dies at the crash point that it is told.
