@@ -2,6 +2,8 @@
 //! work goes on by itself when the disk is well again. Runs in a mount namespace of its own; where that is not
 //! permitted it says so loudly and tests nothing.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that fails panics")]
+
 mod support;
 
 use std::io::{BufRead, BufReader};
@@ -57,7 +59,12 @@ fn first_line(process: &mut Child) -> String {
 
 /// Starts `up` inside; what it printed first (nothing if it refused).
 fn launch(holder: &Child, outside: &Path) -> (Child, String) {
-    let mut process = Command::new("nsenter")
+    let mut command = Command::new("nsenter");
+    // The parameters of tests are not settings, and would be refused as such.
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ANTIPHON_")) {
+        command.env_remove(name);
+    }
+    let mut process = command
         .args(["--target", &holder.id().to_string(), "--mount", env!("CARGO_BIN_EXE_antiphon")])
         .args(["up", "--listen", "127.0.0.1:0", "--data"])
         .arg(outside.join("data"))
