@@ -162,7 +162,8 @@ impl Status {
         if let Some(last) = state.last {
             line.push_str(&format!(", last sent {}", time::format(last.start)));
         }
-        if let Some(skew) = state.skew {
+        // The server's header has whole seconds; less than that is noise.
+        if let Some(skew) = state.skew.filter(|skew| skew.abs() > SECOND) {
             line.push_str(&format!(", clock {:+.1} s", -(skew as f64) / 1e6));
         }
         if state.trouble.is_some() {
