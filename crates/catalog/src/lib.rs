@@ -14,6 +14,8 @@ mod upload;
 
 pub use id::{NoSongId, SongId};
 pub use routes::{Api, SongData, SongInfo, read_routes, write_routes};
-pub use songs::{MIGRATIONS, STATEMENTS, Song, Status, find_song, mark_accepted, mark_failed, mark_stored, song_exists};
+pub use songs::{
+    MIGRATIONS, STATEMENTS, Song, Status, find_song, mark_accepted, mark_failed, mark_stored, song_exists,
+};
 pub use sweep::{SweepError, sweep};
 pub use upload::SONGS;
