@@ -4,6 +4,8 @@
 //! `cargo xtask bench acceptance`. `--seconds N` per phase (10), `--backlog N` adds a phase with N chunks waiting.
 //! Prints chunks per second, p50 and p99 in ms, the share of the bare loop, and RssAnon of the server.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark that cannot go on panics")]
+
 #[path = "../tests/support/mod.rs"]
 mod support;
 
@@ -138,7 +140,7 @@ fn main() {
     let clock = AtomicI64::new(0);
     println!("| phase | chunks/s | p50 ms | p99 ms | group | bare loop/s | share | RssAnon MB |");
     println!("|---|---|---|---|---|---|---|---|");
-    let mut phase = |name: &str, server: &support::Antiphon, duration: Duration| {
+    let phase = |name: &str, server: &support::Antiphon, duration: Duration| {
         let address = server.url().trim_start_matches("http://").to_owned();
         let before = ["antiphon_queue_published_total", "antiphon_queue_syncs_total"]
             .map(|name| counter(&operator, server.url(), &format!("{name}{{topic=\"recordings\"")));

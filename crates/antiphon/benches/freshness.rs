@@ -3,6 +3,8 @@
 //! `cargo xtask bench freshness`. `--chunks N` a second (200), `--seconds N` (30). One chunk in twenty is asked for by
 //! the range query from the moment it is sent until its row is there.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark that cannot go on panics")]
+
 #[path = "../tests/support/mod.rs"]
 mod support;
 

@@ -6,6 +6,8 @@
 //! real writer as results of 60 s recordings, computed once from real sound and repeated. Prints p50 and p99 in
 //! ms from the request to the whole answer, and what a sensor-day takes on disk.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark that cannot go on panics")]
+
 #[path = "../tests/support/mod.rs"]
 mod support;
 

@@ -3,6 +3,8 @@
 //!
 //! `cargo xtask bench startup`.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark that cannot go on panics")]
+
 #[path = "../tests/support/mod.rs"]
 mod support;
 

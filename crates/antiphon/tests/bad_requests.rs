@@ -1,5 +1,7 @@
 //! API.md's table of bad requests, row by row, through the binary.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that fails panics")]
+
 mod support;
 
 use serde_json::json;

@@ -1,5 +1,7 @@
 //! Data folders and configurations that cannot be used: said clearly, ended with 2, nothing damaged.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that fails panics")]
+
 mod support;
 
 use std::collections::BTreeMap;

@@ -4,6 +4,8 @@
 //! are, byte for byte, those of an undisturbed run of the same set in another order. `ANTIPHON_KILLS` sets the
 //! number of random kills (20 when nothing is said); `cargo xtask test --kills 200 kill` is the long form.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that fails panics")]
+
 mod support;
 
 use std::collections::BTreeMap;

@@ -2,6 +2,8 @@
 //! by `sensor record` and by simulated sensors at once, and comes out by the range query: through `up` and through
 //! separate role processes, with equal answers.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that fails panics")]
+
 mod support;
 
 use std::collections::BTreeMap;

@@ -1,5 +1,7 @@
 //! Roles and what they may open: every cell of the table, both ways, on real processes.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that fails panics")]
+
 mod support;
 
 use std::collections::BTreeMap;

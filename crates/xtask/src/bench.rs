@@ -7,13 +7,23 @@ use anyhow::{Context, Result, bail};
 use crate::generate::root;
 
 /// Package and bench target of every benchmark.
-const BENCHES: [(&str, &str); 2] = [("antiphon-features", "throughput"), ("antiphon-platform", "queue")];
+const BENCHES: [(&str, &str); 6] = [
+    ("antiphon-features", "throughput"),
+    ("antiphon-platform", "queue"),
+    ("antiphon", "startup"),
+    ("antiphon", "acceptance"),
+    ("antiphon", "freshness"),
+    ("antiphon", "range_query"),
+];
 
 /// Which benchmarks to run.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Only the benchmark of this name.
     name: Option<String>,
+    /// Options of that benchmark, after `--`.
+    #[arg(last = true)]
+    options: Vec<String>,
 }
 
 /// Runs them one after the other, so that they do not disturb each other.
@@ -26,7 +36,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         ran = true;
         println!("## {bench}");
         let status = Command::new(env!("CARGO"))
-            .args(["bench", "--profile", "dist", "--package", package, "--bench", bench])
+            .args(["bench", "--profile", "dist", "--package", package, "--bench", bench, "--"])
+            .args(&arguments.options)
             .current_dir(root())
             .status()
             .with_context(|| format!("cannot run the benchmark {bench}"))?;
