@@ -7,6 +7,10 @@ use antiphon_platform::queue::QueueError;
 
 use crate::plan::PlanError;
 
+/// Ends the reason of a failure whose result was published all the same. That result then tells the recording that it
+/// failed, with what decoded; the dead letter, which may be stored before it, must not.
+pub(crate) const KEPT: &str = "; what decoded before that is kept";
+
 /// Why a message could not be handled; the reason in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {

@@ -28,7 +28,7 @@ use crate::messages;
 use crate::topics::RESULTS;
 pub(crate) use analysis::sample_number;
 pub(crate) use blob_reader::BlobReader;
-pub(crate) use failure::Failure;
+pub(crate) use failure::{Failure, KEPT};
 use parts::Emit;
 
 /// How long a worker waits before it asks a queue again that could not be used.

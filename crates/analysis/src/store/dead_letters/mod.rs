@@ -28,6 +28,7 @@ use super::recordings::{Status, make_recording, recording, update_recording};
 use super::retention::retention_of;
 use super::sources::{SourceKind, make_source};
 use super::writer::song_id;
+use crate::workers::KEPT;
 use crate::{messages, topics};
 
 pub use routes::{Api, DeadLetterInfo, routes};
@@ -160,7 +161,7 @@ async fn store(
         death.deliveries.into(),
     ];
     let is_new = tx.bulk_insert(&LETTERS, vec![row]).await? == 1;
-    if let Some(about) = about.filter(|_| is_new) {
+    if let Some(about) = about.filter(|_| is_new && !death.reason.ends_with(KEPT)) {
         fail(&mut tx, clock, about, &death.reason).await?;
     }
     tx.commit().await?;
