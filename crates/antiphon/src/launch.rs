@@ -234,6 +234,7 @@ async fn run_roles(
     if tokio::time::timeout(GRACE, finished).await.is_err() {
         tracing::warn!("some work did not end within {} s and is cut; it will be done again", GRACE.as_secs());
     }
+    wiring.close().await;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
 }

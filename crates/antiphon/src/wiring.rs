@@ -113,6 +113,11 @@ impl Wiring {
         })
     }
 
+    /// Closes what should not just be dropped.
+    pub async fn close(&self) {
+        self.connections.close().await;
+    }
+
     /// Checks of every connection that the started roles use, and of the data folder.
     pub fn checks(&self) -> Checks {
         let mut checks = Checks::default();

@@ -28,6 +28,8 @@ pub struct Connections {
     reader: Option<Reader>,
     blobs: BTreeMap<&'static str, Arc<dyn Blobs>>,
     queues: BTreeMap<&'static str, Arc<dyn Queue>>,
+    /// The engine behind all queues.
+    engine: Option<FileQueue>,
 }
 
 /// Where connections lead.
@@ -91,15 +93,15 @@ impl Connections {
             Access::None => (None, None),
         };
         let mut queues: BTreeMap<&'static str, Arc<dyn Queue>> = BTreeMap::new();
-        let mut opened: Option<FileQueue> = None;
+        let mut engine: Option<FileQueue> = None;
         for role in roles.iter().filter(|role| role.uses_queue()) {
             // One engine for all roles of the process: it has threads and files open.
-            let queue = match &opened {
+            let queue = match &engine {
                 Some(queue) => queue.with_access(role.queue_access()),
                 None => {
                     let queue = open_file_queue(&locations.queue, role).await?;
                     queue.declare(&topics::ALL).await.context("cannot declare the queue's groups")?;
-                    opened.insert(queue).clone()
+                    engine.insert(queue).clone()
                 }
             };
             queues.insert(role.name, Arc::new(queue));
@@ -116,7 +118,14 @@ impl Connections {
                 handle = Some(opened);
             }
         }
-        Ok(Self { database, reader, blobs, queues })
+        Ok(Self { database, reader, blobs, queues, engine })
+    }
+
+    /// Gives back what this process holds of the queue, so that others need not wait for its end to be noticed.
+    pub async fn close(&self) {
+        if let Some(engine) = &self.engine {
+            engine.close().await;
+        }
     }
 
     /// The database for a role that may write it.
