@@ -2,13 +2,18 @@
 //!
 //! # Law
 //! - [`Blobs::put`] MUST be atomic: a reader sees the old object, the new one, or none, never a part; when it
-//!   returns `Ok` the object survives `kill -9` and a power cut.
-//! - A put of a stream that fails half-way MUST leave nothing behind.
-//! - [`Blobs::get`] of a range MUST give exactly those bytes; of a missing key MUST say [`BlobError::NotFound`].
-//! - [`Blobs::delete`] of a missing key MUST succeed.
-//! - Keys are `[a-z0-9/_.-]`, at most 512 characters, without empty, `.` or `..` segments; others MUST be refused.
-//! - A whole object whose bytes do not match their checksum MUST end in [`BlobError::Damaged`].
-//! - A handle for reading only MUST refuse to put and delete.
+//!   returns `Ok` the object survives `kill -9` and a power cut (cases: `put_is_read_back`,
+//!   `concurrent_puts_and_gets_see_whole_objects`, `put_survives_a_kill`, `nothing_acknowledged_is_lost`).
+//! - A put of a stream that fails half-way MUST leave nothing behind (case: `failed_put_leaves_nothing`).
+//! - [`Blobs::get`] of a range MUST give exactly those bytes; of a missing key MUST say [`BlobError::NotFound`]
+//!   (cases: `range_gives_exactly_those_bytes`, `missing_is_not_found`).
+//! - [`Blobs::delete`] of a missing key MUST succeed (case: `missing_is_not_found`).
+//! - Keys are `[a-z0-9/_.-]`, at most 512 characters, without empty, `.` or `..` segments; others MUST be refused,
+//!   and a key below a key MUST be another object (cases: `other_keys_are_refused`,
+//!   `key_below_a_key_is_another_object`).
+//! - A whole object whose bytes do not match their checksum MUST end in [`BlobError::Damaged`]
+//!   (case: `damaged_bytes_are_told`).
+//! - A handle for reading only MUST refuse to put and delete (case: `read_handle_refuses_to_write`).
 
 #[doc(hidden)]
 pub mod contract;

@@ -2,18 +2,34 @@
 //!
 //! # Law
 //! - A [`ReadTransaction`] MUST see one snapshot: what other transactions commit after its first
-//!   statement is invisible to it.
-//! - A [`WriteTransaction`] MUST be serialisable for what it read (SQLite: BEGIN IMMEDIATE).
-//! - Dropping a transaction without [`WriteTransaction::commit`] MUST undo all of it.
-//! - When `commit` returns `Ok`, the transaction MUST survive `kill -9` and a power cut.
-//! - A read handle MUST refuse statements that write.
-//! - Rows of a bulk insert whose key exists MUST fail, stay or be replaced as [`OnConflict`] says.
-//! - [`Reader::changed`] MUST return within 250 ms of a commit by any process.
+//!   statement is invisible to it (case: `read_sees_one_snapshot`).
+//! - A [`WriteTransaction`] MUST be serialisable for what it read (SQLite: BEGIN IMMEDIATE)
+//!   (case: `concurrent_writers_are_serialisable`).
+//! - A writer that works without pause MUST NOT keep those of other processes from writing
+//!   (case: `busy_writer_does_not_starve_others`).
+//! - Dropping a transaction without [`WriteTransaction::commit`] MUST undo all of it, wherever its task was
+//!   cancelled (cases: `dropped_write_is_undone`, `cancelled_write_leaves_nothing_open`).
+//! - When `commit` returns `Ok`, the transaction MUST survive `kill -9` and a power cut
+//!   (cases: `committed_survives_a_kill`, `nothing_acknowledged_is_lost`).
+//! - A statement that a key refuses MUST end in [`DbError::Conflict`], and the transaction MUST be able to go on
+//!   without it (case: `conflict_is_told_apart_and_survivable`).
+//! - A read handle MUST refuse statements that write (case: `read_handle_refuses_writes`).
+//! - Rows of a bulk insert whose key exists MUST fail, stay or be replaced as [`OnConflict`] says
+//!   (case: `bulk_insert_fails_keeps_or_replaces`).
+//! - [`Reader::changed`] MUST return within 250 ms of a commit by any process (case: `changes_are_told`).
 //! - Migrations MUST run once, in order, under the write lock, also when several processes open the database at
-//!   the same time; a database of a newer version or of another program MUST be refused and left as it is.
-//! - The same SQL text, with `$1` placeholders, MUST mean the same on every engine.
+//!   the same time (case: `migrations_run_once`).
+//! - A database of a newer version or of another program MUST be refused and left as it is
+//!   (cases: `newer_schema_is_refused`, `foreign_files_are_refused_and_untouched`,
+//!   `database_of_another_program_is_refused_and_untouched`).
+//! - A [`Reader`] MUST refuse a database that is not there or whose schema is older, and make none
+//!   (case: `reader_needs_the_schema`).
+//! - The same SQL text, with `$1` placeholders, MUST mean the same on every engine: values come back as they were
+//!   given, and too few or too many are refused (cases: `values_come_back`, `wrong_number_of_values_is_refused`).
 //! - A database that cannot be used (locked for too long, disk full, read-only, gone) MUST be
-//!   reported as [`DbError::Unavailable`] within the bounded wait, never by hanging.
+//!   reported as [`DbError::Unavailable`] within the bounded wait, never by hanging
+//!   (cases: `locked_for_too_long_is_unavailable`, `folder_that_is_not_there_is_unavailable`,
+//!   `a_full_disk_refuses_and_recovers`, `a_read_only_disk_is_refused_and_nothing_is_damaged`).
 
 mod migrate;
 mod sqlite;

@@ -2,11 +2,12 @@
 //!
 //! # Law
 //! - What was written before [`DiskFile::sync_data`] returned `Ok` MUST survive a power cut, once the file's
-//!   name does.
+//!   name does (cases: `nothing_acknowledged_is_lost`, `a_sync_left_out_is_noticed`).
 //! - A created, renamed or removed name MUST survive a power cut once [`Disk::sync_folder`] of its folder returned
-//!   `Ok`.
-//! - Everything else MAY be lost, in any order and in parts. The power-cut test (`tests/power_cut.rs`) takes that
-//!   word for word: it records these calls and makes disks on which only what was promised is certain.
+//!   `Ok` (cases: `nothing_acknowledged_is_lost`, `a_sync_left_out_is_noticed`).
+//!
+//! Everything else MAY be lost, in any order and in parts. The power-cut test (`tests/power_cut.rs`) takes that
+//! word for word: it records these calls and makes disks on which only what was promised is certain.
 //!
 //! All calls block; engines make them on threads where that is allowed.
 

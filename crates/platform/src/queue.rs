@@ -1,23 +1,37 @@
 //! The work-queue port: topics, groups that compete inside and copy outside, dead letters.
 //!
 //! # Law
-//! - [`Publisher::publish`] MUST return `Ok` only when every message is durable: it survives `kill -9`
-//!   of every process and a power cut.
+//! - [`Queue::publish`] MUST return `Ok` only when every message is durable: it survives `kill -9`
+//!   of every process and a power cut (cases: `publish_is_durable_when_it_returns`,
+//!   `nothing_acknowledged_is_lost`).
 //! - Every group bound to the topic MUST get each confirmed message at least once; inside a group,
-//!   one consumer holds it at a time.
-//! - A group that is declared before a publish MUST get that message, even if nobody consumes yet.
+//!   one consumer holds it at a time (cases: `every_group_gets_each_message_once`,
+//!   `one_consumer_holds_a_message_at_a_time`).
+//! - A group that is declared before a publish MUST get that message, even if nobody consumes yet
+//!   (case: `a_declared_group_gets_messages_though_nobody_consumes`).
+//! - [`Queue::publish_to_group`] MUST reach that group only (case: `publish_to_group_reaches_that_group_only`).
 //! - A delivery that is not settled when its consumer is dropped or dies MUST be delivered again, with
-//!   `deliveries` raised by one.
+//!   `deliveries` raised by one (cases: `an_unsettled_delivery_comes_back_when_dropped`,
+//!   `deliveries_of_a_killed_process_come_back`).
+//! - [`Consumer::next`] that is given up MUST lose nothing (case: `next_is_cancel_safe`).
 //! - [`Delivery::ack`] MUST be the end of the message for its group, except that a crash may bring it
-//!   back: consumers are idempotent.
+//!   back: consumers are idempotent (case: `ack_is_the_end`).
 //! - [`Delivery::retry`] MUST bring the message back not before its delay, and after the last step
-//!   of [`BACKOFF`] or [`DELIVERY_LIMIT`] deliveries in all MUST set it aside as dead.
-//! - [`Delivery::dead`] MUST move it to the group's dead queue with reason, time and count, once.
-//! - One message MUST never block another one of its group.
-//! - A consumer MUST hold at most `prefetch` unsettled deliveries.
+//!   of [`BACKOFF`] or [`DELIVERY_LIMIT`] deliveries in all MUST set it aside as dead
+//!   (cases: `retry_comes_back_after_its_delay`, `retries_end_in_the_dead_queue`,
+//!   `the_delivery_limit_ends_in_the_dead_queue`).
+//! - [`Delivery::dead`] MUST move it to the group's dead queue with reason, time and count, once
+//!   (case: `dead_moves_it_aside_once_with_reason_time_and_count`).
+//! - One message MUST never block another one of its group (case: `one_message_never_blocks_another`).
+//! - A consumer MUST hold at most `prefetch` unsettled deliveries (case: `a_consumer_holds_at_most_prefetch`).
+//! - A message of up to [`MESSAGE_LIMIT`] encoded bytes MUST pass, a larger one MUST be refused
+//!   (case: `a_message_over_the_limit_is_refused`).
 //! - An engine that cannot confirm within the bounded wait MUST answer [`QueueError::Unavailable`];
-//!   the message is then consumed at most as often as a confirmed one, possibly never.
-//! - A handle MUST refuse topics and groups outside its [`Access`].
+//!   the message is then consumed at most as often as a confirmed one, possibly never
+//!   (case: `an_engine_that_cannot_confirm_says_unavailable_and_recovers`).
+//! - A handle MUST refuse topics and groups outside its [`Access`] (case: `access_is_enforced`).
+//! - [`Queue::depths`] MUST tell what waits and since when, what is held, and what is dead
+//!   (case: `depths_tell_what_waits_flies_and_died`).
 
 #[doc(hidden)]
 pub mod contract;

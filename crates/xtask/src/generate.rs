@@ -1,4 +1,7 @@
-//! Generated files: the Rust side of `schemas/`.
+//! Generated files: the Rust side of `schemas/`, and the pages of `docs/` that come from code.
+
+mod algorithms;
+mod guarantees;
 
 use std::path::{Path, PathBuf};
 
@@ -18,9 +21,12 @@ pub fn root() -> PathBuf {
 /// Generates all files; with `check` compares instead of writing.
 pub fn run(check: bool) -> Result<()> {
     let root = root();
-    let mut differing = Vec::new();
+    let mut files = vec![("docs/guarantees.md", guarantees::page(&root)?), ("docs/algorithms.md", algorithms::page()?)];
     for (schema, output, target) in MESSAGES {
-        let text = messages(&root, schema, output)?;
+        files.push((target, messages(&root, schema, output)?));
+    }
+    let mut differing = Vec::new();
+    for (target, text) in files {
         let path = root.join(target);
         if std::fs::read_to_string(&path).unwrap_or_default() == text {
             continue;

@@ -1,4 +1,4 @@
-//! What a day of a sensor costs, on disk and to read.
+//! What a day of a sensor costs on disk.
 
 use super::*;
 
@@ -39,40 +39,4 @@ async fn bytes_of(store: &Store, table: &str) -> i64 {
         "select sum(pgsize) from dbstat where name in (select name from sqlite_schema where tbl_name = '{table}')"
     );
     store.count(query.leak()).await
-}
-
-/// Prints how fast a day is written and read; run it with `--release -- --ignored --nocapture`.
-#[tokio::test]
-#[ignore = "a measurement"]
-async fn reading_a_day() {
-    let store = Store::new().await;
-    let day: Vec<Message> = (0..8_640)
-        .flat_map(|index| Made::new(MAY + 1_234_567 + index * 10 * SECOND, 10 * SECOND, 1).messages())
-        .collect();
-    let begun = std::time::Instant::now();
-    for batch in day.chunks(100) {
-        store.apply(batch).await;
-    }
-    println!("written: {:.0} recordings a second", day.len() as f64 / begun.elapsed().as_secs_f64());
-    let begun = std::time::Instant::now();
-    store.roll_up().await;
-    println!("rolled up in {:?}", begun.elapsed());
-    for (late, index) in day.iter().step_by(20).zip(0..) {
-        let mut result = messages::Result::decode(late.body.clone()).unwrap();
-        result.plan_version = 2;
-        if index % 6 == 0 {
-            store.apply(&[message(&result)]).await;
-        }
-    }
-    println!("{} marks are stale", store.count("select count(*) from stale").await);
-    for (resolution, length) in [(Resolution::Minute, 86_400), (Resolution::Second, 3_600), (Resolution::Day, 86_400)] {
-        let begun = std::time::Instant::now();
-        let mut tx = store.db.read().await.unwrap();
-        let source = source(&mut tx, SourceKind::Sensor, "roof").await.unwrap().unwrap();
-        let layers = layers_of(&mut tx, source.id).await.unwrap();
-        let layer = layers.iter().find(|layer| layer.algorithm == "level" && layer.layer == "histogram").unwrap();
-        let to = MAY + length * SECOND;
-        let cells = read_cells(&mut tx, source.id, layer, resolution, MAY, to).await.unwrap();
-        println!("{} cells of {} in {:?}", cells.len(), resolution.name(), begun.elapsed());
-    }
 }
