@@ -176,7 +176,10 @@ fn main() {
     let stop = CancellationToken::new();
     let access = Access { publish: vec![RESULTS], consume: vec![WRITE], dead: vec![] };
     let (database, queue) = runtime.block_on(async {
-        let database = Database::open(&url, &[]).await.expect("database");
+        let migrations =
+            [antiphon_identity::MIGRATIONS, antiphon_catalog::MIGRATIONS, antiphon_analysis::store::MIGRATIONS]
+                .concat();
+        let database = Database::open(&url, &migrations).await.expect("database");
         let queue: Arc<dyn Queue> =
             Arc::new(FileQueue::open(&data.join("queue"), access, Clock::system()).await.expect("queue"));
         queue.declare(&ALL).await.expect("declare");

@@ -123,7 +123,11 @@ impl Work {
         let appended = self.append(&mut group, size).map_err(|error| explain(&error, &self.folder));
         metrics::histogram!("antiphon_queue_write_seconds", "topic" => self.topic)
             .record(begun.elapsed().as_secs_f64());
-        metrics::gauge!("antiphon_queue_write_group", "topic" => self.topic).set(group.len() as f64);
+        metrics::counter!("antiphon_queue_syncs_total", "topic" => self.topic).increment(1);
+        if appended.is_ok() {
+            metrics::counter!("antiphon_queue_published_total", "topic" => self.topic)
+                .increment(group.iter().map(|job| job.records.len() as u64).sum());
+        }
         crash_point(&appended);
         *self.setting.trouble.lock().unwrap_or_else(PoisonError::into_inner) = appended.as_ref().err().cloned();
         if let Err(reason) = &appended {
