@@ -203,7 +203,7 @@ fn law_of(bullet: &str) -> Law {
     Law { text: without_links(&text), cases: cases.collect() }
 }
 
-/// Rustdoc's links as plain code: [`X`] and [`X`](Y) are `X`.
+/// Rustdoc's links as plain code: the name in backquotes, without brackets and target.
 fn without_links(text: &str) -> String {
     let mut plain = String::new();
     let mut parts = text.split("[`");
