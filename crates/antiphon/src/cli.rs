@@ -15,7 +15,7 @@ use crate::{commands, configuration, doctor, launch, roles};
     propagate_version = true,
     arg_required_else_help = true,
     after_help = "Examples:\n  antiphon up\n  antiphon ingest ~/Music\n  antiphon sensor add roof --name \"On the roof\"\n  \
-                  antiphon features sensor:roof --from 2026-05-01T00:00:00Z --to 2026-05-02T00:00:00Z --resolution 1m"
+                  antiphon features sensor:roof --from 2026-05-01T00:00:00Z --to 2026-05-02T00:00:00Z \\\n      --resolution 1m"
 )]
 pub struct Cli {
     /// What every command understands.
@@ -30,10 +30,17 @@ pub struct Cli {
 #[derive(Clone, Debug, Args)]
 pub struct Globals {
     /// The data folder.
-    #[arg(long, global = true, value_name = "DIR", env = "ANTIPHON_DATA", default_value = "./antiphon-data")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "ANTIPHON_DATA",
+        default_value = "./antiphon-data",
+        display_order = 100
+    )]
     pub data: PathBuf,
     /// Print JSON for programs instead of text for people.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 101)]
     pub json: bool,
 }
 
@@ -105,7 +112,7 @@ mod tests {
         fn walk(command: &clap::Command, path: &str, without: &mut Vec<String>) {
             let path = format!("{path} {}", command.get_name());
             let help = command.get_after_help().or(command.get_after_long_help()).map(ToString::to_string);
-            if !command.has_subcommands() && !help.unwrap_or_default().contains("Examples:") {
+            if !help.unwrap_or_default().contains("Examples:") {
                 without.push(path.clone());
             }
             assert!(command.get_about().is_some(), "{path} does not say what it does");

@@ -10,6 +10,7 @@ use crate::settings;
 
 /// What can be said after `antiphon config`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  antiphon config show\n  antiphon config check")]
 pub struct Arguments {
     #[command(subcommand)]
     command: Command,

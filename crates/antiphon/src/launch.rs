@@ -106,8 +106,8 @@ pub fn run(arguments: &RunArguments, globals: &Globals) -> Result<ExitCode> {
             Some(role) => started.push(role),
             None => {
                 let near = nearest(name, roles::ROLES.iter().map(|role| role.name));
-                let hint = near.map(|near| format!(", did you mean {near}?")).unwrap_or_default();
-                bail!("there is no role {name:?}{hint} `antiphon roles` lists them");
+                let hint = near.map(|near| format!(", the nearest is {near:?}")).unwrap_or_default();
+                bail!("there is no role {name:?}{hint}; `antiphon roles` lists them");
             }
         }
     }

@@ -14,6 +14,7 @@ const PATH: &str = "/api/v1/dead-letters";
 
 /// Options of `antiphon dead-letters`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  antiphon dead-letters list\n  antiphon dead-letters replay --all")]
 pub struct Arguments {
     #[command(subcommand)]
     command: Command,

@@ -9,14 +9,14 @@ use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use serde_json::Value;
 
-use super::output::{cell, print_line, readable, table};
+use super::output::{cell, counted, print_line, readable, table};
 use super::server::{Server, ServerOptions, encoded};
 use crate::cli::Globals;
 
 /// Options of `antiphon features`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  antiphon features sensor:roof --from 2026-05-01T00:00:00Z --to 2026-05-02T00:00:00Z --resolution 1h\n  \
+    after_help = "Examples:\n  antiphon features sensor:roof --from 2026-05-01T00:00:00Z --to 2026-05-02T00:00:00Z \\\n      --resolution 1h\n  \
                   antiphon features sensor:roof --from 2026-05-01T00:00:00+02:00 --to 2026-05-02T00:00:00+02:00 \\\n      \
                   --features level --stat leq,l90 --tz Europe/Paris --format csv --out day.csv\n  \
                   antiphon features song:sdsv2fpy64gpa63awucfrirvh7kp6ss4n --features loudness"
@@ -227,7 +227,8 @@ fn say_gaps(answer: &Value) {
     }
     let shown = gaps.iter().take(5).map(|gap| format!("\n  {} to {}", cell(&gap["from"]), cell(&gap["to"])));
     let rest = if gaps.len() > 5 { format!("\n  and {} more", gaps.len() - 5) } else { String::new() };
-    eprintln!("{} gap(s) in which nothing was heard:{}{rest}", gaps.len(), shown.collect::<String>());
+    let count = counted(gaps.len(), "gap");
+    eprintln!("{count} in which nothing was heard:{}{rest}", shown.collect::<String>());
 }
 
 #[cfg(test)]

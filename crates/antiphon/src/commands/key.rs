@@ -12,6 +12,7 @@ use crate::cli::Globals;
 
 /// Options of `antiphon key`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  antiphon key create --role reader > reader.key\n  antiphon key list")]
 pub struct Arguments {
     #[command(subcommand)]
     command: Command,

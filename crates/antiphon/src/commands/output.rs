@@ -56,13 +56,21 @@ pub fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
     std::iter::once(head).chain(body).collect::<Vec<_>>().join("\n")
 }
 
-/// A JSON value as a cell: text bare, null empty, control characters (of a terminal) left out.
+/// A JSON value as a cell: text bare, null empty, control characters (of a terminal) left out, a time of whole
+/// seconds without its zeros.
 pub fn cell(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
-        Value::String(text) => text.chars().filter(|character| !character.is_control()).collect(),
+        Value::String(text) => match text.strip_suffix(".000000Z") {
+            Some(seconds) => format!("{}Z", without_control(seconds)),
+            None => without_control(text),
+        },
         other => other.to_string(),
     }
+}
+
+fn without_control(text: &str) -> String {
+    text.chars().filter(|character| !character.is_control()).collect()
 }
 
 /// So many of something: `1 piece`, `2 pieces`.
@@ -109,9 +117,13 @@ mod tests {
         let items = [
             json!({"id": "roof", "level": -31.25}),
             json!({"id": "ä", "level": null}),
+            json!({"id": "2026-05-01T00:00:00.000000Z", "level": 0.5}),
             json!({"id": "x\u{1b}[2J", "level": -4}),
         ];
         let text = table(&["SENSOR", "LEVEL"], &rows(&items, &["id", "level"]));
-        assert_eq!(text, "SENSOR   LEVEL\nroof    -31.25\nä\nx[2J        -4");
+        assert_eq!(
+            text,
+            "SENSOR                 LEVEL\nroof                  -31.25\nä\n2026-05-01T00:00:00Z     0.5\nx[2J                      -4"
+        );
     }
 }

@@ -79,7 +79,7 @@ pub enum RequestError {
 /// What the server said when it said no.
 #[derive(Debug)]
 pub struct Refusal {
-    /// The request's method and address.
+    /// The request's method and address, without its query.
     pub request: String,
     /// The HTTP status.
     pub status: u16,
@@ -161,11 +161,11 @@ impl fmt::Display for RequestError {
             }
             Self::Refused(refusal) => {
                 let Refusal { request, status, problem, .. } = &**refusal;
-                write!(f, "{request} answered {status}: {problem}")?;
+                write!(f, "{problem}")?;
                 if *status == 401 {
-                    f.write_str(". The key is taken from ANTIPHON_KEY or --key-file")?;
+                    f.write_str("; the key is taken from ANTIPHON_KEY or --key-file")?;
                 }
-                Ok(())
+                write!(f, " ({request} answered {status})")
             }
         }
     }
@@ -333,7 +333,8 @@ impl Server {
 }
 
 fn name_of<T>(request: &http::Request<T>) -> String {
-    format!("{} {}", request.method(), request.uri())
+    let address = request.uri().to_string();
+    format!("{} {}", request.method(), address.split('?').next().unwrap_or_default())
 }
 
 fn refusal(request: String, response: &mut http::Response<ureq::Body>) -> RequestError {
@@ -389,7 +390,7 @@ mod tests {
         let error = RequestError::Refused(Box::new(refusal));
         assert_eq!(
             error.to_string(),
-            "POST http://a/api/v1/sensors answered 409: roof is taken (field id); use another"
+            "roof is taken (field id); use another (POST http://a/api/v1/sensors answered 409)"
         );
         assert!(!error.is_temporary());
     }

@@ -26,7 +26,7 @@ use select::{Selection, select};
     after_help = "The numbers are those that a server would give for these files as songs. `table` shows each file by itself; `csv` has \
                   one header and a column `file`; `json` has one object a line for each file, with its annotations and \
                   summaries.\n\nExit codes: 0 all analysed, 1 some could not be (each is named with its reason), 2 could not \
-                  run.\n\nExamples:\n  antiphon analyze song.flac\n  antiphon analyze *.wav --features level.a,loudness --stat leq,max,l90 --format csv --out levels.csv\n  \
+                  run.\n\nExamples:\n  antiphon analyze song.flac\n  antiphon analyze *.wav --features level.a,loudness --stat leq,max,l90 \\\n      --format csv --out levels.csv\n  \
                   antiphon analyze song.flac --features mel --resolution 1s --format json"
 )]
 pub struct Arguments {
@@ -96,7 +96,7 @@ pub fn run(arguments: Arguments, globals: &Globals) -> Result<ExitCode> {
         };
         if let Some(broken) = &found.broken {
             refused = true;
-            bar.suspend(|| eprintln!("{name}: only the first {} s: {broken}", found.duration));
+            bar.suspend(|| eprintln!("{name}: only the first {:.3} s: {broken}", found.duration));
         }
         let text = match format {
             Format::Json => print::json(&name, &found, &selection, arguments.resolution),

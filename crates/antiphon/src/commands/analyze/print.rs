@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::compute::{Found, Resolution};
 use super::select::{Column, Selection};
-use crate::commands::output::{readable, table};
+use crate::commands::output::{counted, readable, table};
 
 /// The header line of the CSV: the file, the start of the bucket in seconds unless there is only one, the columns.
 pub fn csv_header(selection: &Selection, resolution: Resolution) -> String {
@@ -63,10 +63,10 @@ pub fn json(name: &str, found: &Found, selection: &Selection, resolution: Resolu
 pub fn people(name: &str, found: &Found, selection: &Selection, resolution: Resolution) -> String {
     let info = &found.info;
     let mut text = format!(
-        "{name}: {}, {} Hz, {} channel(s), {} bit, {:.3} s\n",
+        "{name}: {}, {} Hz, {}, {} bit, {:.3} s\n",
         info.format.name(),
         info.rate,
-        info.channels,
+        counted(info.channels.into(), "channel"),
         info.bits,
         found.duration
     );

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
-use super::output::{print_json, print_line};
+use super::output::{counted, print_json, print_line};
 use super::server::{RequestError, Server, ServerOptions, encoded};
 use crate::cli::Globals;
 use progress::Progress;
@@ -127,7 +127,7 @@ pub fn run(arguments: Arguments, globals: &Globals) -> Result<ExitCode> {
     if !globals.json {
         print_line(&totals.summary(found.skipped))?;
     } else if found.skipped > 0 {
-        eprintln!("{} file(s) in folders skipped: no audio that we know", found.skipped);
+        eprintln!("{} in folders skipped: neither WAV nor FLAC", counted(found.skipped, "file"));
     }
     Ok(if totals.refused + totals.failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
@@ -291,7 +291,7 @@ impl Totals {
             (self.accepted, "accepted"),
             (self.failed, "failed"),
             (self.refused, "refused"),
-            (skipped, "skipped (no audio that we know)"),
+            (skipped, "skipped (neither WAV nor FLAC)"),
         ];
         let said: Vec<String> =
             counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();

@@ -12,6 +12,8 @@ use anyhow::{Context, Result, anyhow, bail};
 use clap::ValueEnum;
 use rustix::process::{Pid, Signal, kill_process_group};
 
+use crate::commands::output::counted;
+
 /// A stream may go on for ever.
 const ENDLESS: Limits = Limits { duration: Duration::from_secs(100 * 366 * 24 * 3_600) };
 
@@ -130,7 +132,8 @@ impl Input {
             Format::Wav => "PCM",
             other => other.name(),
         };
-        format!("{kind}, {} Hz, {} channel(s), {} bit", format.rate, format.channels, decoder.info().bits)
+        let channels = counted(format.channels.into(), "channel");
+        format!("{kind}, {} Hz, {channels}, {} bit", format.rate, decoder.info().bits)
     }
 }
 

@@ -23,6 +23,9 @@ const PATH: &str = "/api/v1/sensors";
 
 /// Options of `antiphon sensor`.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  antiphon sensor add roof > roof.key\n  antiphon sensor list\n  antiphon sensor simulate roof --duration 60"
+)]
 pub struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -32,7 +35,7 @@ pub struct Arguments {
 enum Command {
     /// Add a sensor; its key is printed once and not kept.
     #[command(
-        after_help = "Examples:\n  antiphon sensor add roof > roof.key\n  antiphon sensor add river-2 --name \"River, north bank\" --latitude 48.2 --longitude 16.4 --timezone Europe/Vienna"
+        after_help = "Examples:\n  antiphon sensor add roof > roof.key\n  antiphon sensor add river-2 --name \"River, north bank\" --latitude 48.2 --longitude 16.4 \\\n      --timezone Europe/Vienna"
     )]
     Add {
         /// Its id: letters a-z, digits and dashes.

@@ -40,8 +40,8 @@ const LAST_PIECES: Duration = Duration::from_secs(5);
                   sound card is followed in steps of at most 15 ms; after an interruption of more than 500 ms the stream begins \
                   anew by the clock. An input that comes faster than real time (a file) is played in real time, unless --start \
                   gives it times of its own.\n\nExamples:\n  arecord -q -f S16_LE -r 48000 -c 1 -t wav | antiphon sensor record roof\n  \
-                  antiphon sensor record roof --input \"arecord -q -f S16_LE -r 48000 -t raw\" --rate 48000 --key-file roof.key --server https://audio.example.org\n  \
-                  antiphon sensor record radio --input \"ffmpeg -v error -i http://radio.example.org/live.ogg -f wav -\"\n  \
+                  antiphon sensor record roof --input \"arecord -q -f S16_LE -r 48000 -t raw\" --rate 48000 \\\n      --key-file roof.key --server https://audio.example.org\n  \
+                  antiphon sensor record radio \\\n      --input \"ffmpeg -v error -i http://radio.example.org/live.ogg -f wav -\"\n  \
                   antiphon sensor record roof --start 2026-05-01T05:30:00+02:00 --input \"cat morning.wav\""
 )]
 pub struct Arguments {

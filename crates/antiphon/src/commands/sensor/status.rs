@@ -147,7 +147,9 @@ impl Status {
                 summary.push_str(&format!(", {count} {what}"));
             }
         }
-        eprintln!("{}: {summary}", self.sensor);
+        if totals.sent + totals.waiting + totals.lost + totals.refused > 0 {
+            eprintln!("{}: {summary}", self.sensor);
+        }
         totals
     }
 
