@@ -98,7 +98,11 @@ fn navigation(html: &mut String, operations: &[Operation<'_>]) {
         let summary = text(&operation.value["summary"]);
         let name = format!("{} {}", operation.method, operation.path);
         let shown = if summary.is_empty() { &name } else { summary };
-        html.push_str(&format!("<li><a href=\"#{}\">{}</a></li>", operation.anchor(), escape(shown)));
+        html.push_str(&format!(
+            "<li><a href=\"#{}\">{}</a></li>",
+            operation.anchor(),
+            inline(shown.trim_end_matches('.'))
+        ));
     }
     html.push_str("</ul></nav>");
 }
