@@ -135,7 +135,9 @@ impl Operation<'_> {
             [code(media), kind(&content["schema"]), inline(text(&body["description"])), String::new()]
         });
         table(html, ["body", "type", "what it is", ""], bodies);
-        let responses = self.value["responses"].as_object().into_iter().flatten().map(|(status, response)| {
+        let mut responses: Vec<_> = self.value["responses"].as_object().into_iter().flatten().collect();
+        responses.sort_by_key(|(status, _)| *status);
+        let responses = responses.into_iter().map(|(status, response)| {
             let contents = response["content"].as_object();
             let media: Vec<String> = contents.into_iter().flatten().map(|(media, _)| code(media)).collect();
             let schema = contents.and_then(|contents| contents.values().next()).map(|content| kind(&content["schema"]));
