@@ -114,7 +114,7 @@ fn answers(input: &Input, data: &Path, url: &str, query_url: &str) -> BTreeMap<S
             arguments.push(&program);
             run(data, url, &arguments, &[])
         });
-        scope.spawn(|| run(data, url, &["ingest", "--json"], &[input.songs.clone()])).join().unwrap()
+        scope.spawn(|| run(data, url, &["ingest", "--json"], std::slice::from_ref(&input.songs))).join().unwrap()
     });
     let lines: Vec<serde_json::Value> = ingested.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(lines.len() >= 20, "{ingested}");

@@ -112,6 +112,12 @@ pub fn run(arguments: Arguments, globals: &Globals) -> Result<ExitCode> {
     }
     if format == Format::Table {
         say_gaps(&answer);
+        let columns = answer["columns"].as_array().map_or(0, Vec::len);
+        if columns > MANY_COLUMNS {
+            eprintln!(
+                "{columns} columns; fewer with --features level.a,loudness and the like, all for programs with --format csv"
+            );
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -152,6 +158,9 @@ fn target(arguments: &Arguments) -> Result<Box<dyn Write>> {
         None => Box::new(io::BufWriter::new(io::stdout().lock())),
     })
 }
+
+/// More columns than this fit no terminal.
+const MANY_COLUMNS: usize = 20;
 
 /// How often the pages are begun again when new data came between two of them.
 const ATTEMPTS: usize = 5;
