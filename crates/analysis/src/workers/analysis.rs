@@ -7,8 +7,8 @@ use antiphon_features::algorithm::Stream;
 use antiphon_features::session::{Item, Session};
 use antiphon_platform::clock::Micros;
 
-use super::{Failure, KEPT};
 use super::parts::{Emit, Parts};
+use super::{Failure, KEPT};
 use crate::messages;
 
 /// Samples after which finished blocks are handed on.
