@@ -1,7 +1,7 @@
 //! The kill test: SIGKILL at random moments and at every named step, under load with retries and duplicates.
 //!
 //! What got 202 ends `stored` with one effect; what got 4xx is never stored; and the answers of all range queries
-//! are, byte for byte, those of an undisturbed run of the same set in another order. `ANTIPHON_KILLS` sets the
+//! are, byte for byte, those of an undisturbed run of the same set in another order. `KILL_TEST_KILLS` sets the
 //! number of random kills (20 when nothing is said); `cargo xtask test --kills 200 kill` is the long form.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that fails panics")]
@@ -273,7 +273,7 @@ impl Drop for OnDrop<'_> {
 }
 
 fn run(separate: bool, seed: u64) {
-    let kills: u32 = std::env::var("ANTIPHON_KILLS").ok().and_then(|value| value.parse().ok()).unwrap_or(20);
+    let kills: u32 = std::env::var("KILL_TEST_KILLS").ok().and_then(|value| value.parse().ok()).unwrap_or(20);
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("disturbed");
     let system = System::start(&data, separate);

@@ -2,7 +2,7 @@
 //!
 //! The queue, the blobs and the database work at once on recorded files ([`antiphon_platform::fault`]). Each seed then
 //! chooses a moment and a disk that the cut may have left, and the engines are opened on it. More seeds:
-//! `ANTIPHON_POWER_CUT_SEEDS=1000 cargo test -p antiphon-platform --features fault --test power_cut -- --nocapture`.
+//! `POWER_CUT_SEEDS=1000 cargo test -p antiphon-platform --features fault --test power_cut -- --nocapture`.
 
 #![expect(clippy::unwrap_used, reason = "a test that fails panics")]
 
@@ -63,7 +63,7 @@ struct Checked {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_acknowledged_is_lost() {
-    let seeds: u64 = std::env::var("ANTIPHON_POWER_CUT_SEEDS").map_or(100, |seeds| seeds.parse().unwrap());
+    let seeds: u64 = std::env::var("POWER_CUT_SEEDS").map_or(100, |seeds| seeds.parse().unwrap());
     let mut sum = Checked::default();
     for first in (0..seeds).step_by(SEEDS_PER_WORKLOAD as usize) {
         let trace = workload(first, Syncs::Kept).await;

@@ -16,7 +16,7 @@ pub fn test(kills: u32, power_cuts: u32, filter: Option<&str>) -> Result<()> {
     let mut cargo = cargo();
     cargo.args(["test", "--workspace", "--all-features", "--no-fail-fast"]);
     cargo.args(filter);
-    cargo.env("ANTIPHON_KILLS", kills.to_string()).env("ANTIPHON_POWER_CUT_SEEDS", power_cuts.to_string());
+    cargo.env("KILL_TEST_KILLS", kills.to_string()).env("POWER_CUT_SEEDS", power_cuts.to_string());
     run(&mut cargo)
 }
 
