@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use antiphon_platform::blobs::folder::{Access as BlobAccess, FolderBlobs};
 use antiphon_platform::blobs::{BlobError, Blobs};
@@ -144,19 +144,24 @@ async fn workload(seed: u64, syncs: Syncs) -> Arc<Trace> {
     for group in GROUPS {
         tasks.spawn(consume(queue.clone(), group, Arc::clone(&trace), Arc::clone(&stop)));
     }
-    // Time runs faster than ours, so that retries come back and segments come to their end.
+    // Time runs faster than ours, so that retries come back and segments come to their end. A slow machine gets
+    // longer, since what is recorded must hold the removal of a segment.
+    let topic = folder.path().join("queue/topics/recordings");
+    let removed = || {
+        let segments = std::fs::read_dir(&topic).unwrap().map(|segment| segment.unwrap().file_name());
+        segments.min().is_some_and(|oldest| !oldest.to_string_lossy().ends_with("-00000000.segment"))
+    };
     let mut pace = tokio::time::interval(PACE);
-    for _ in 0..BUSY.as_millis() / PACE.as_millis() {
+    let begun = Instant::now();
+    while begun.elapsed() < BUSY || (!removed() && begun.elapsed() < BUSY * 20) {
         pace.tick().await;
         clock.advance(SECOND / 5);
     }
+    assert!(removed(), "no segment was removed while the workload was recorded");
     stop.store(true, Ordering::Relaxed);
     while let Some(task) = tasks.join_next().await {
         task.unwrap();
     }
-    let segments = std::fs::read_dir(folder.path().join("queue/topics/recordings")).unwrap();
-    let oldest = segments.map(|segment| segment.unwrap().file_name().into_string().unwrap()).min().unwrap();
-    assert!(!oldest.ends_with("-00000000.segment"), "no segment was removed while the workload was recorded");
     trace
 }
 
