@@ -1,6 +1,6 @@
 //! SQLite's files, recorded: a VFS that hands everything to the default one and writes it to a [`Trace`].
 //!
-//! After <https://www.sqlite.org/vfs.html> and SQLite's own `test_vfstrace.c`: an open file of ours is a [`File`] with the
+//! After <https://www.sqlite.org/vfs.html> and SQLite's own `test_vfstrace.c`: an open file of ours is a `File` with the
 //! default VFS's file behind it in the same memory.
 
 #![expect(unsafe_code, reason = "the only way into SQLite's files is its C interface")]
