@@ -1,5 +1,6 @@
 //! Ports and engines of Antiphon: database, queue, blobs, jobs, HTTP kit, configuration, telemetry.
 
+pub mod address;
 pub mod blobs;
 pub mod clock;
 pub mod config;
