@@ -33,6 +33,22 @@ pub struct PlanItem {
     #[prost(bool, tag = "5")]
     pub frames: bool,
 }
+/// Topic inbox: audio that a sensor publishes to the broker itself, for group admit. AMQP: exchange amq.topic with the
+/// routing key sensors.ID.recordings and the flag mandatory; MQTT: sensors/ID/recordings with QoS 1. Which sensor it is
+/// says that key alone. The JSON object of POST /api/v1/recordings does as well: a body that begins with { is read as
+/// JSON, any other as this message. Sending the same again is harmless.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Offer {
+    /// First sample after the lead-in, us since 1970.
+    #[prost(sint64, tag = "1")]
+    pub start: i64,
+    /// Audio at the front of `audio` that was sent before and yields nothing, in us, at most 5,000,000.
+    #[prost(uint32, tag = "2")]
+    pub lead_in: u32,
+    /// One audio file of any format that we decode, at most 1 MiB; longer ones go over HTTP.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub audio: ::prost::bytes::Bytes,
+}
 /// Topic recordings: one piece of sensor audio, small enough to travel.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Recording {

@@ -211,6 +211,9 @@ fn subject(group: Group, message: &Message) -> Option<Subject> {
     } else if group == topics::ANALYZE_SONGS {
         let found = antiphon_catalog::messages::Song::decode(body).ok()?;
         name_of(&found.id).map(Subject::Song)
+    } else if group == topics::ADMIT {
+        // What was refused is never stored, not even as a recording that failed.
+        None
     } else {
         let found = messages::Result::decode(body).ok()?;
         match found.kind() {
