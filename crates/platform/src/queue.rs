@@ -33,6 +33,7 @@
 //! - [`Queue::depths`] MUST tell what waits and since when, what is held, and what is dead
 //!   (case: `depths_tell_what_waits_flies_and_died`).
 
+pub mod amqp;
 #[doc(hidden)]
 pub mod contract;
 pub mod files;

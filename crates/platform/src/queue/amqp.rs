@@ -1,0 +1,3 @@
+//! The RabbitMQ engine.
+
+pub mod names;
