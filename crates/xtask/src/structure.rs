@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 
 /// Which of our crates each of our crates may name; absences are the rule.
-const MAY_USE: [(&str, &[&str]); 8] = [
+const MAY_USE: [(&str, &[&str]); 9] = [
     (
         "antiphon",
         &[
@@ -27,8 +27,10 @@ const MAY_USE: [(&str, &[&str]); 8] = [
     ("antiphon-features", &["antiphon-audio"]),
     ("antiphon-audio", &[]),
     ("antiphon-platform", &[]),
-    // It describes the registry in docs/algorithms.md.
-    ("xtask", &["antiphon-features"]),
+    // Support of tests: elsewhere it may be a dev-dependency only, which this rule does not look at.
+    ("antiphon-servers", &[]),
+    // It describes the registry in docs/algorithms.md, and starts the servers that a test run shares.
+    ("xtask", &["antiphon-features", "antiphon-servers"]),
 ];
 
 /// Outside crates that only the named crates may use: what reaches an engine stays in `platform`.
