@@ -1,7 +1,8 @@
 //! Acceptance: 32 kB chunks over 64 connections into `up`, default durability, beside a bare loop that appends and
 //! syncs the same records in the same group sizes.
 //!
-//! `cargo xtask bench acceptance`. `--seconds N` per phase (10), `--backlog N` adds a phase with N chunks waiting.
+//! `cargo xtask bench acceptance`. `--seconds N` per phase (10), `--backlog N` adds phases with N chunks waiting,
+//! `--small-backlog N` phases with N messages of 200 bytes waiting.
 //! Prints chunks per second, p50 and p99 in ms, the share of the bare loop, and RssAnon of the server.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark that cannot go on panics")]
@@ -13,10 +14,14 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
+use antiphon_analysis::topics::{ALL, RECORDINGS};
+use antiphon_platform::clock::Clock;
+use antiphon_platform::queue::files::FileQueue;
+use antiphon_platform::queue::{Access, Message, Queue};
 use support::{Client, MAY, rfc3339, start, wav};
 
 const CONNECTIONS: usize = 64;
@@ -127,6 +132,33 @@ fn argument(name: &str, default: u64) -> u64 {
     arguments.nth(1).and_then(|value| value.parse().ok()).unwrap_or(default)
 }
 
+/// Puts `count` small messages where recordings wait, a thousand at a time.
+fn fill_small(data: &Path, count: usize) {
+    let runtime = tokio::runtime::Runtime::new().expect("runtime");
+    runtime.block_on(async {
+        let access = Access { publish: vec![RECORDINGS], ..Access::default() };
+        let queue = FileQueue::open(&data.join("queue"), access, Clock::system()).await.expect("queue");
+        queue.declare(&ALL).await.expect("declare");
+        let queue: Arc<dyn Queue> = Arc::new(queue);
+        for first in (0..count).step_by(1_000) {
+            let messages = (first..(first + 1_000).min(count)).map(|number| Message {
+                id: number.to_string(),
+                kind: String::from("antiphon.benchmark.v1"),
+                source: String::from("sensors/roof"),
+                time: MAY,
+                trace: String::new(),
+                body: vec![7_u8; 200].into(),
+            });
+            queue.publish(RECORDINGS, messages.collect()).await.expect("publish");
+        }
+    });
+}
+
+/// Lets the disk write what filling left in its caches, so that it does not compete with what is measured.
+fn settle() {
+    assert!(std::process::Command::new("sync").status().expect("sync").success());
+}
+
 fn main() {
     let duration = Duration::from_secs(argument("--seconds", 10));
     let backlog = argument("--backlog", 0) as usize;
@@ -170,9 +202,23 @@ fn main() {
         while waiting < backlog {
             waiting += phase("api alone, filling", &api, Duration::from_secs(20));
         }
+        settle();
         phase(&format!("api alone, {waiting} waiting"), &api, duration);
         api.kill();
+        settle();
         let up = start(&data, &["up", "--listen", "127.0.0.1:0"], &[]);
         phase(&format!("up, {waiting} waiting"), &up, duration);
+        return;
+    }
+    let small = argument("--small-backlog", 0) as usize;
+    if small > 0 {
+        server.kill();
+        let mut api = start(&data, &["run", "api", "--listen", "127.0.0.1:0"], &[]);
+        phase("api alone, empty", &api, duration);
+        api.kill();
+        fill_small(&data, small);
+        let api = start(&data, &["run", "api", "--listen", "127.0.0.1:0"], &[]);
+        phase(&format!("api alone, {small} small waiting"), &api, duration);
+        phase(&format!("api alone, {small} small waiting, again"), &api, duration);
     }
 }
