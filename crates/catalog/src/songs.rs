@@ -8,8 +8,12 @@ use unicode_normalization::UnicodeNormalization;
 use crate::SongId;
 
 /// The tables of this crate.
-pub const MIGRATIONS: &[Migration] =
-    &[Migration { owner: "catalog", version: 1, sqlite: include_str!("sql/migration-1.sql") }];
+pub const MIGRATIONS: &[Migration] = &[Migration {
+    owner: "catalog",
+    version: 1,
+    sqlite: include_str!("sql/migration-1.sql"),
+    postgres: include_str!("sql/migration-1.postgres.sql"),
+}];
 
 /// Every statement of this crate, for the test that prepares them on each engine.
 pub const STATEMENTS: &[Statement] = &[

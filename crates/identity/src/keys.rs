@@ -11,8 +11,12 @@ use data_encoding::BASE32_NOPAD;
 use sha2::{Digest, Sha256};
 
 /// The tables of this crate.
-pub const MIGRATIONS: &[Migration] =
-    &[Migration { owner: "identity", version: 1, sqlite: include_str!("sql/migration-1.sql") }];
+pub const MIGRATIONS: &[Migration] = &[Migration {
+    owner: "identity",
+    version: 1,
+    sqlite: include_str!("sql/migration-1.sql"),
+    postgres: include_str!("sql/migration-1.postgres.sql"),
+}];
 
 /// Every statement of this crate, for the test that prepares them on each engine.
 pub const STATEMENTS: &[Statement] =

@@ -62,6 +62,12 @@ impl From<&str> for Address {
     }
 }
 
+impl From<&String> for Address {
+    fn from(url: &String) -> Self {
+        Self::fixed(url.as_str())
+    }
+}
+
 impl From<String> for Address {
     fn from(url: String) -> Self {
         Self::fixed(url)

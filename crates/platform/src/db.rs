@@ -44,6 +44,8 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::address::{Address, Freshness};
+use crate::secrets::SecretError;
 use sqlite::{Mode, Open, Pool, Watch};
 
 /// One statement: SQL text kept in a `.sql` file beside the code that runs it.
@@ -182,6 +184,8 @@ pub struct Migration {
     pub version: u32,
     /// The SQL text for SQLite (several statements, `;` between them).
     pub sqlite: &'static str,
+    /// The SQL text for PostgreSQL, which makes tables of the same names and columns.
+    pub postgres: &'static str,
 }
 
 /// Rows for [`WriteTransaction::bulk_insert`].
@@ -261,8 +265,9 @@ impl Reader {
     /// # Errors
     /// [`DbError::Unavailable`] when there is no database yet, its schema is older than `migrations`, or it cannot
     /// be read; [`DbError::Broken`] when it is foreign, damaged or newer.
-    pub async fn open(url: &str, migrations: &[Migration]) -> Result<Self, DbError> {
-        let path = path_of(url)?;
+    pub async fn open(address: impl Into<Address>, migrations: &[Migration]) -> Result<Self, DbError> {
+        let address = address.into().current(Freshness::Cached).await.map_err(unknown_address)?;
+        let path = path_of(address.reveal())?;
         migrate::check(path, None, migrations, migrate::Needs::Schema).await?;
         Ok(Self::new(path, None))
     }
@@ -345,8 +350,9 @@ impl Database {
     /// # Errors
     /// [`DbError::Unavailable`] when it is locked for more than 4 s, the disk is full or may not be written;
     /// [`DbError::Broken`] when it is foreign, damaged or made by a newer version. It is untouched then.
-    pub async fn open(url: &str, migrations: &[Migration]) -> Result<Self, DbError> {
-        Self::open_with_vfs(url, migrations, None).await
+    pub async fn open(address: impl Into<Address>, migrations: &[Migration]) -> Result<Self, DbError> {
+        let address = address.into().current(Freshness::Cached).await.map_err(unknown_address)?;
+        Self::open_with_vfs(address.reveal(), migrations, None).await
     }
 
     /// The same through a registered SQLite VFS of this name, for tests that cut the power.
@@ -467,6 +473,10 @@ fn bulk_text(bulk: &Bulk, rows: usize) -> String {
         }
     };
     format!("INSERT INTO {} ({}) VALUES {tuples}{conflict}", bulk.table, bulk.columns.join(","))
+}
+
+fn unknown_address(error: SecretError) -> DbError {
+    DbError::Unavailable(format!("its address is not known: {error}"))
 }
 
 fn path_of(url: &str) -> Result<&str, DbError> {

@@ -46,6 +46,7 @@ const MIGRATIONS: [Migration; 1] = [Migration {
     version: 1,
     sqlite: "CREATE TABLE items (id INTEGER PRIMARY KEY, body TEXT NOT NULL);
              CREATE TABLE parts (item INTEGER NOT NULL, part INTEGER NOT NULL, PRIMARY KEY (item, part));",
+    postgres: "",
 }];
 const PARTS: i64 = 3;
 

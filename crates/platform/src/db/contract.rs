@@ -13,6 +13,8 @@ pub const MIGRATIONS: &[Migration] = &[Migration {
     version: 1,
     sqlite: "CREATE TABLE item (id BIGINT NOT NULL PRIMARY KEY, note TEXT, amount DOUBLE PRECISION, data BLOB);
              CREATE TABLE part (item BIGINT NOT NULL REFERENCES item (id));",
+    postgres: "CREATE TABLE item (id BIGINT NOT NULL PRIMARY KEY, note TEXT, amount DOUBLE PRECISION, data BYTEA);
+               CREATE TABLE part (item BIGINT NOT NULL REFERENCES item (id));",
 }];
 
 const INSERT: Statement = Statement { name: "insert", text: "INSERT INTO item (id, note) VALUES ($1, $2)" };
@@ -30,6 +32,11 @@ impl Fixture {
     pub async fn open(&self) -> Database {
         Database::open(&self.url, MIGRATIONS).await.unwrap()
     }
+}
+
+fn second_migration() -> Migration {
+    let text = "ALTER TABLE item ADD COLUMN extra TEXT";
+    Migration { version: 2, sqlite: text, postgres: text, ..MIGRATIONS[0] }
 }
 
 async fn insert(database: &Database, id: i64) {
@@ -229,12 +236,12 @@ pub async fn migrations_run_once(fixture: &Fixture) {
     let url = Arc::new(fixture.url.clone());
     let openings = (0..6).map(|_| {
         let url = Arc::clone(&url);
-        tokio::spawn(async move { Database::open(&url, MIGRATIONS).await })
+        tokio::spawn(async move { Database::open(url.as_str(), MIGRATIONS).await })
     });
     for opening in openings.collect::<Vec<_>>() {
         opening.await.unwrap().unwrap();
     }
-    let second = Migration { version: 2, sqlite: "ALTER TABLE item ADD COLUMN extra TEXT", ..MIGRATIONS[0] };
+    let second = second_migration();
     let database = Database::open(&fixture.url, &[MIGRATIONS[0], second]).await.unwrap();
     let extra = Statement { name: "extra", text: "SELECT extra FROM item" };
     assert!(database.read().await.unwrap().rows(&extra, &[]).await.unwrap().is_empty());
@@ -242,7 +249,7 @@ pub async fn migrations_run_once(fixture: &Fixture) {
 
 /// A database made by a newer version is refused with words, by writers and readers.
 pub async fn newer_schema_is_refused(fixture: &Fixture) {
-    let second = Migration { version: 2, sqlite: "ALTER TABLE item ADD COLUMN extra TEXT", ..MIGRATIONS[0] };
+    let second = second_migration();
     drop(Database::open(&fixture.url, &[MIGRATIONS[0], second]).await.unwrap());
     let refusals =
         [Database::open(&fixture.url, MIGRATIONS).await.err(), Reader::open(&fixture.url, MIGRATIONS).await.err()];

@@ -7,8 +7,12 @@ use super::sqlite::{self, APPLICATION_ID, Found, Mode, Open, Pool};
 use super::{DbError, Migration, Statement, Value};
 
 /// The platform's own tables.
-const PLATFORM: &[Migration] =
-    &[Migration { owner: "platform", version: 1, sqlite: include_str!("migrations/1.sqlite.sql") }];
+const PLATFORM: &[Migration] = &[Migration {
+    owner: "platform",
+    version: 1,
+    sqlite: include_str!("migrations/1.sqlite.sql"),
+    postgres: include_str!("migrations/1.postgres.sql"),
+}];
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (
     owner TEXT NOT NULL, version BIGINT NOT NULL, PRIMARY KEY (owner, version))";
