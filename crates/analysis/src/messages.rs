@@ -48,6 +48,9 @@ pub struct Offer {
     /// One audio file of any format that we decode, at most 1 MiB; longer ones go over HTTP.
     #[prost(bytes = "bytes", tag = "3")]
     pub audio: ::prost::bytes::Bytes,
+    /// What is playing, if the source says so: kept as an annotation of type title over this audio. At most 500 bytes.
+    #[prost(string, tag = "4")]
+    pub title: ::prost::alloc::string::String,
 }
 /// Topic recordings: one piece of sensor audio, small enough to travel.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -82,8 +85,11 @@ pub struct Recording {
     /// When decoding the source of the pieces broke off, the reason; only with last_piece.
     #[prost(string, tag = "11")]
     pub fault: ::prost::alloc::string::String,
+    /// What is playing, if the source says so.
+    #[prost(string, tag = "12")]
+    pub title: ::prost::alloc::string::String,
 }
-/// Topic long-recordings: sensor audio in blobs, to be cut by group media.
+/// Topic long-recordings: sensor audio in blobs, to be cut by group media; or short audio that is to be kept.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct LongRecording {
     #[prost(bytes = "bytes", tag = "1")]
@@ -103,6 +109,12 @@ pub struct LongRecording {
     /// Whether the blob stays when it is cut, because the sensor's retention keeps audio.
     #[prost(bool, tag = "8")]
     pub keep: bool,
+    /// The audio itself, at most 1 MiB, when who accepted it has no blob store: it is put into `blob` and passed on whole.
+    #[prost(bytes = "bytes", tag = "9")]
+    pub audio: ::prost::bytes::Bytes,
+    /// What is playing, if the source says so.
+    #[prost(string, tag = "10")]
+    pub title: ::prost::alloc::string::String,
 }
 /// Topic results: one part (at most 1 MiB) of what one group found in one piece.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -156,20 +168,46 @@ pub struct Result {
     #[prost(bool, tag = "21")]
     pub calibrated: bool,
 }
-/// The partials (or frames, or preview) of one layer within one minute, in the registry's encoding.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+/// The partials (or frames, or preview) of one layer within one minute: in the registry's encoding, or spelled out.
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Block {
+    /// The algorithm's name.
     #[prost(string, tag = "1")]
     pub algorithm: ::prost::alloc::string::String,
+    /// The algorithm's version.
     #[prost(uint32, tag = "2")]
     pub version: u32,
+    /// The layer, as the descriptor names it.
     #[prost(string, tag = "3")]
     pub layer: ::prost::alloc::string::String,
     /// Minute of the epoch (songs: of the song): floor(us / 60,000,000).
     #[prost(sint64, tag = "4")]
     pub minute: i64,
+    /// The registry's compact encoding; empty when `partials` are given.
     #[prost(bytes = "bytes", tag = "5")]
     pub data: ::prost::bytes::Bytes,
+    /// For workers that do not write the compact encoding: the same, in rising order of their seconds.
+    #[prost(message, repeated, tag = "6")]
+    pub partials: ::prost::alloc::vec::Vec<Partial>,
+}
+/// What one recording says about one second of the epoch.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Partial {
+    /// Second within the minute, 0 to 59.
+    #[prost(uint32, tag = "1")]
+    pub second: u32,
+    /// Where in the second its audio begins, in us, 0 to 999,999.
+    #[prost(uint32, tag = "2")]
+    pub from: u32,
+    /// Where in the second its audio ends, in us, more than `from`, at most 1,000,000.
+    #[prost(uint32, tag = "3")]
+    pub to: u32,
+    /// How many values went in, where the aggregate counts them (MOMENTS); else 0.
+    #[prost(uint64, tag = "4")]
+    pub count: u64,
+    /// The fields of the layer: for each output, for each dimension, those of the aggregate. NaN: not known.
+    #[prost(float, repeated, tag = "5")]
+    pub values: ::prost::alloc::vec::Vec<f32>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Annotation {
@@ -219,6 +257,110 @@ pub mod summary {
         Text(::prost::alloc::string::String),
     }
 }
+/// Topic descriptors: an algorithm of a foreign group, told before its first result. A version is told once: whoever
+/// changes anything of it raises the version. At most 64 KiB encoded.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Descriptor {
+    /// `x-GROUP.NAME`: the group's whole name (which begins with `x-`), a dot, and `[a-z][a-z0-9_]*`; at most 64 bytes.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// 1 or more. Raised whenever what the algorithm returns, or anything said here, changes.
+    #[prost(uint32, tag = "2")]
+    pub version: u32,
+    /// One line for people, at most 200 bytes.
+    #[prost(string, tag = "3")]
+    pub title: ::prost::alloc::string::String,
+    /// What it measures and how borders without a lead-in are padded, at most 8,000 bytes.
+    #[prost(string, tag = "4")]
+    pub about: ::prost::alloc::string::String,
+    /// The standard or implementation that defines it, at most 1,000 bytes; may be empty.
+    #[prost(string, tag = "5")]
+    pub reference: ::prost::alloc::string::String,
+    /// What it yields: 1 to 32 outputs.
+    #[prost(message, repeated, tag = "6")]
+    pub outputs: ::prost::alloc::vec::Vec<DescriptorOutput>,
+    /// What can be set in a plan: at most 32.
+    #[prost(message, repeated, tag = "7")]
+    pub parameters: ::prost::alloc::vec::Vec<DescriptorParameter>,
+}
+/// One thing that a foreign algorithm yields.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DescriptorOutput {
+    /// `[a-z][a-z0-9_]*`, at most 64 bytes; empty for the only series of an algorithm. Columns are `ALGORITHM.NAME`, of
+    /// vectors `ALGORITHM.NAME.N`; annotations are found by the type `ALGORITHM.NAME`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// One line for people, at most 200 bytes.
+    #[prost(string, tag = "2")]
+    pub title: ::prost::alloc::string::String,
+    /// The unit of its values, at most 32 bytes; `1` for a pure number.
+    #[prost(string, tag = "3")]
+    pub unit: ::prost::alloc::string::String,
+    /// What each dimension of a vector is (at most 64 bytes each): none, or as many as dimensions.
+    #[prost(string, repeated, tag = "4")]
+    pub labels: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// It is computed only when a plan names it.
+    #[prost(bool, tag = "5")]
+    pub on_request: bool,
+    #[prost(oneof = "descriptor_output::Kind", tags = "6, 7")]
+    pub kind: ::core::option::Option<descriptor_output::Kind>,
+}
+/// Nested message and enum types in `DescriptorOutput`.
+pub mod descriptor_output {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Kind {
+        #[prost(message, tag = "6")]
+        Series(super::DescriptorSeries),
+        #[prost(message, tag = "7")]
+        Annotation(super::DescriptorAnnotation),
+    }
+}
+/// Values over time, stored as partials: what one recording says about one second of the epoch.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DescriptorSeries {
+    /// Values at each time, 1 to 256.
+    #[prost(uint32, tag = "1")]
+    pub dimensions: u32,
+    /// What a partial holds, and how partials merge.
+    #[prost(enumeration = "Aggregate", tag = "2")]
+    pub aggregate: i32,
+    /// Where it is stored, `[a-z][a-z0-9_]*` but not `frames`: outputs of one layer share its partials, in the order of
+    /// this descriptor, with at most 1,024 fields in all.
+    #[prost(string, tag = "3")]
+    pub layer: ::prost::alloc::string::String,
+    /// What can be asked for, of those that the aggregate has; the first is the default. Empty: all of them.
+    #[prost(string, repeated, tag = "4")]
+    pub stats: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// Intervals with a label.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DescriptorAnnotation {
+    /// The shortest that is shown, in us, after joining those that touch; at most a day.
+    #[prost(uint64, tag = "1")]
+    pub minimum: u64,
+}
+/// Something that can be set in a plan: a number in a range.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DescriptorParameter {
+    /// `[a-z][a-z0-9_]*`, at most 64 bytes.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// What it does, at most 1,000 bytes.
+    #[prost(string, tag = "2")]
+    pub about: ::prost::alloc::string::String,
+    /// Its unit, at most 32 bytes.
+    #[prost(string, tag = "3")]
+    pub unit: ::prost::alloc::string::String,
+    /// Smallest value allowed.
+    #[prost(double, tag = "4")]
+    pub minimum: f64,
+    /// Largest value allowed.
+    #[prost(double, tag = "5")]
+    pub maximum: f64,
+    /// The value when a plan says nothing.
+    #[prost(double, tag = "6")]
+    pub standard: f64,
+}
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum SourceKind {
@@ -244,6 +386,51 @@ impl SourceKind {
             "SOURCE_KIND_UNSPECIFIED" => Some(Self::Unspecified),
             "SENSOR" => Some(Self::Sensor),
             "SONG" => Some(Self::Song),
+            _ => None,
+        }
+    }
+}
+/// What is stored of a series in each second, as fields of each dimension in this order, and which stats it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Aggregate {
+    Unspecified = 0,
+    /// Mean, variance (the sum of squared differences from the mean, over the count), smallest and largest of `count`
+    /// values; of vectors mean and variance only. Stats `mean`, `stddev`, and of scalars `min`, `max`.
+    Moments = 1,
+    /// The largest value. Stat `max`.
+    Maximum = 2,
+    /// A mean over time, such as a share of samples. Stat `mean`.
+    Share = 3,
+    /// A mean square over time, 0 or more, answered as 10 lg of it. Stat `leq`.
+    Energy = 4,
+    /// A mean square over time as ENERGY, then the smallest and largest level inside it in dB. Stats `leq`, `min`, `max`.
+    Level = 5,
+}
+impl Aggregate {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "AGGREGATE_UNSPECIFIED",
+            Self::Moments => "MOMENTS",
+            Self::Maximum => "MAXIMUM",
+            Self::Share => "SHARE",
+            Self::Energy => "ENERGY",
+            Self::Level => "LEVEL",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "AGGREGATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "MOMENTS" => Some(Self::Moments),
+            "MAXIMUM" => Some(Self::Maximum),
+            "SHARE" => Some(Self::Share),
+            "ENERGY" => Some(Self::Energy),
+            "LEVEL" => Some(Self::Level),
             _ => None,
         }
     }

@@ -13,6 +13,8 @@ pub const LONG_RECORDINGS: Topic = Topic("long-recordings");
 pub const SONGS: Topic = Topic("songs");
 /// What algorithm workers found.
 pub const RESULTS: Topic = Topic("results");
+/// What the algorithms of foreign groups yield, told before their first result.
+pub const DESCRIPTORS: Topic = Topic("descriptors");
 
 /// Checks what comes in, and publishes it as recordings.
 pub const ADMIT: Group = Group { name: "admit", topic: INBOX };
@@ -24,6 +26,8 @@ pub const MEDIA: Group = Group { name: "media", topic: LONG_RECORDINGS };
 pub const ANALYZE_SONGS: Group = Group { name: "analyze-songs", topic: SONGS };
 /// The writer.
 pub const WRITE: Group = Group { name: "write", topic: RESULTS };
+/// Keeps what foreign groups tell of their algorithms; role `write` consumes it.
+pub const KEEP_DESCRIPTORS: Group = Group { name: "descriptors", topic: DESCRIPTORS };
 
-/// Every group, to be declared before the first publish.
-pub const ALL: [Group; 5] = [ADMIT, ANALYZE, MEDIA, ANALYZE_SONGS, WRITE];
+/// Every group of ours, to be declared before the first publish.
+pub const ALL: [Group; 6] = [ADMIT, ANALYZE, MEDIA, ANALYZE_SONGS, WRITE, KEEP_DESCRIPTORS];

@@ -72,6 +72,7 @@ fn templates() -> Vec<Vec<Block>> {
                     layer: block.layer.to_owned(),
                     minute: block.minute,
                     data: block.data.into(),
+                    partials: Vec::new(),
                 })
                 .collect()
         })

@@ -21,26 +21,36 @@ pub fn root() -> PathBuf {
 /// Generates all files; with `check` compares instead of writing.
 pub fn run(check: bool) -> Result<()> {
     let root = root();
-    let mut files = vec![("docs/guarantees.md", guarantees::page(&root)?), ("docs/algorithms.md", algorithms::page()?)];
-    for (schema, output, target) in MESSAGES {
-        files.push((target, messages(&root, schema, output)?));
-    }
     let mut differing = Vec::new();
-    for (target, text) in files {
-        let path = root.join(target);
-        if std::fs::read_to_string(&path).unwrap_or_default() == text {
-            continue;
-        }
-        if check {
-            differing.push(target);
-        } else {
-            std::fs::write(&path, text).with_context(|| format!("cannot write {target}"))?;
-            println!("wrote {target}");
-        }
+    for (schema, output, target) in MESSAGES {
+        put(&root, target, messages(&root, schema, output)?, check, &mut differing)?;
     }
+    put(&root, "docs/guarantees.md", guarantees::page(&root)?, check, &mut differing)?;
+    put(&root, "docs/algorithms.md", algorithms::page()?, check, &mut differing)?;
     if !differing.is_empty() {
         bail!("not as generated: {}; run `cargo xtask generate` and commit", differing.join(", "));
     }
+    Ok(())
+}
+
+/// Writes a file that is not as it should be; with `check` only names it.
+fn put(
+    root: &Path,
+    target: &'static str,
+    text: String,
+    check: bool,
+    differing: &mut Vec<&'static str>,
+) -> Result<()> {
+    let path = root.join(target);
+    if std::fs::read_to_string(&path).unwrap_or_default() == text {
+        return Ok(());
+    }
+    if check {
+        differing.push(target);
+        return Ok(());
+    }
+    std::fs::write(&path, text).with_context(|| format!("cannot write {target}"))?;
+    println!("wrote {target}");
     Ok(())
 }
 

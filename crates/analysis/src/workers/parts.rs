@@ -35,6 +35,7 @@ impl Parts {
                 layer: block.layer.to_owned(),
                 minute: block.minute,
                 data: block.data.into(),
+                partials: Vec::new(),
             };
             self.make_room(block.encoded_len(), emit)?;
             self.open.blocks.push(block);

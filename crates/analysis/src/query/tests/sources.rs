@@ -37,6 +37,7 @@ fn analysed(is_song: bool) -> messages::Result {
         layer: block.layer.to_owned(),
         minute: block.minute,
         data: block.data.into(),
+        partials: Vec::new(),
     });
     let summaries = found.summaries.into_iter().map(|summary| {
         let (value, reason) = match summary.value {

@@ -175,6 +175,7 @@ fn blocks(from: Micros, to: Micros, seed: u64) -> Vec<messages::Block> {
                 layer: layer.id.layer.to_owned(),
                 minute: minute[0].second.div_euclid(60),
                 data: encode_block(layer, minute).into(),
+                partials: Vec::new(),
             });
         }
     }
