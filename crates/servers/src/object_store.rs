@@ -104,6 +104,12 @@ impl ObjectStore {
         Bucket { server: self, name }
     }
 
+    /// Whether a bucket is there.
+    #[must_use]
+    pub fn has_bucket(&self, name: &str) -> bool {
+        self.signed("GET", name).0 == 200
+    }
+
     /// Whether the server answers its own client now.
     #[must_use]
     pub fn answers(&self) -> bool {

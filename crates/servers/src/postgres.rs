@@ -105,6 +105,12 @@ impl Postgres {
         psql(&self.url(), "SELECT 1").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|it| it.success())
     }
 
+    /// The name of its folder below the temporary folder, which its processes carry in `ANTIPHON_TEST_SERVER`.
+    #[must_use]
+    pub fn mark(&self) -> String {
+        self.process().mark().to_owned()
+    }
+
     /// SIGKILL for all of its processes; returns when they are gone.
     pub fn kill(&self) {
         self.process().kill();

@@ -70,6 +70,11 @@ impl Process {
         Self { mark, folder, user, watchdog: Mutex::new(watchdog), launched: Mutex::new(Vec::new()) }
     }
 
+    /// What its processes carry in their environment: the folder's name.
+    pub fn mark(&self) -> &str {
+        &self.mark
+    }
+
     /// The server's own folder.
     pub fn folder(&self) -> &Path {
         &self.folder

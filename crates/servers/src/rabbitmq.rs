@@ -178,6 +178,12 @@ impl RabbitMq {
             && TcpStream::connect_timeout(&self.mqtt, Duration::from_secs(1)).is_ok()
     }
 
+    /// The name of its folder below the temporary folder, which its processes carry in `ANTIPHON_TEST_SERVER`.
+    #[must_use]
+    pub fn mark(&self) -> String {
+        self.own().process.mark().to_owned()
+    }
+
     /// SIGKILL for all of its processes, Erlang's name server too; returns when they are gone.
     pub fn kill(&self) {
         self.own().process.kill();
