@@ -14,17 +14,25 @@
 //! - A whole object whose bytes do not match their checksum MUST end in [`BlobError::Damaged`]
 //!   (case: `damaged_bytes_are_told`).
 //! - A handle for reading only MUST refuse to put and delete (case: `read_handle_refuses_to_write`).
+//! - [`Blobs::link`], where an engine has links, MUST give the bytes of exactly that object to whoever holds it, until
+//!   it expires and no longer (cases: `link_gives_the_bytes`, `link_expires`, `changed_link_is_refused`).
+//! - Waiting for a server MUST be bounded (cases: `stalled_server_is_told`, `killed_server_is_told`).
 
 #[doc(hidden)]
 pub mod contract;
 pub mod folder;
+#[cfg(feature = "s3")]
+pub mod s3;
 
 use std::ops::Range;
 use std::pin::Pin;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
+
+use crate::secrets::Secret;
 
 /// A stream of an object's bytes.
 pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes, BlobError>> + Send>>;
@@ -61,6 +69,26 @@ pub struct BlobInfo {
     pub sha256: [u8; 32],
 }
 
+/// What a handle may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Look and get.
+    Read,
+    /// Also put and delete.
+    Write,
+}
+
+/// What the account of a handle was found to be allowed, by trying.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Permissions {
+    /// Whether it may get objects; else why not, and what to grant.
+    pub read: Result<(), String>,
+    /// Whether it may put objects.
+    pub write: Result<(), String>,
+    /// Whether it may delete objects.
+    pub delete: Result<(), String>,
+}
+
 /// An engine of the port.
 #[async_trait]
 pub trait Blobs: Send + Sync {
@@ -72,8 +100,14 @@ pub trait Blobs: Send + Sync {
     async fn get(&self, key: &str, range: Option<Range<u64>>) -> Result<ByteStream, BlobError>;
     /// Removes an object.
     async fn delete(&self, key: &str) -> Result<(), BlobError>;
-    /// Whether a put could succeed now; for readiness. Says what to do if not.
+    /// A URL by which anybody can GET the object without an account of ours for about `valid_for` (at least a second,
+    /// at most seven days); `None` when the engine has no such links, and the caller serves the bytes itself. Whether
+    /// the object exists is not looked up. The URL is a secret as long as it is valid.
+    async fn link(&self, key: &str, valid_for: Duration) -> Result<Option<Secret>, BlobError>;
+    /// Whether the store can be used now; for readiness. Says what to do if not.
     async fn check(&self) -> Result<(), BlobError>;
+    /// What the account may do, whatever this handle permits: tried on an object that is no key of anybody's.
+    async fn permissions(&self) -> Result<Permissions, BlobError>;
 }
 
 /// Refuses what is no key.

@@ -2,7 +2,8 @@
 //!
 //! A module that can be configured has a static table of [`Setting`]s; the binary hands all tables to
 //! [`Config::load`], which refuses what none of them declares. Any value may be a reference to where it
-//! is kept (`env:NAME`, `file:PATH`); it is looked up whenever it is asked for, and never shown.
+//! is kept ([`crate::secrets`]); it is looked up whenever it is asked for, and never shown. What AWS keeps takes a while:
+//! [`Config::look_up`] does it once, before values are asked for; an [`crate::address::Address`] does it again.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,8 +11,9 @@ use std::path::{Path, PathBuf};
 
 use toml_edit::{Document, Item, TableLike, Value};
 
+use crate::address::{Freshness, redacted};
 use crate::http::nearest;
-use crate::secrets::{self, Secret};
+use crate::secrets::{self, Secret, Secrets};
 
 /// The name of the settings file.
 pub const FILE_NAME: &str = "antiphon.toml";
@@ -157,6 +159,7 @@ fn read_file(path: PathBuf) -> Result<(PathBuf, String), ConfigError> {
 #[derive(Clone)]
 pub struct Config {
     entries: BTreeMap<&'static str, Entry>,
+    secrets: Secrets,
 }
 
 #[derive(Clone)]
@@ -190,7 +193,7 @@ impl Config {
         let entry =
             |setting: &Setting| Entry { setting: *setting, text: setting.default.to_owned(), origin: Origin::Default };
         let entries = tables.iter().copied().flatten().map(|setting| (setting.key, entry(setting))).collect();
-        let mut config = Self { entries };
+        let mut config = Self { entries, secrets: Secrets::default() };
         let mut faults = Vec::new();
         if let Some((path, text)) = &sources.file {
             config.add_file(path, text, &mut faults);
@@ -292,7 +295,7 @@ impl Config {
     /// The value behind a setting, references followed; `None` when it is not set.
     fn value(&self, key: &str) -> Result<Option<Secret>, ConfigError> {
         let entry = self.entry(key)?;
-        let value = secrets::resolve(&entry.text).map_err(|error| format!("{}: {key}: {error}", entry.origin))?;
+        let value = self.secrets.resolve(&entry.text).map_err(|error| format!("{}: {key}: {error}", entry.origin))?;
         if value.reveal().is_empty() {
             return Ok(None);
         }
@@ -306,6 +309,36 @@ impl Config {
         let Some(value) = self.value(key)? else { return Ok(None) };
         let kind = self.entry(key)?.setting.kind;
         value.reveal().parse().map(Some).map_err(|_| format!("the setting {key} is declared as {kind}").into())
+    }
+
+    /// The same settings, with references followed by `secrets`.
+    #[must_use]
+    pub fn with_secrets(self, secrets: Secrets) -> Self {
+        Self { secrets, ..self }
+    }
+
+    /// What follows references.
+    pub(crate) fn secrets(&self) -> &Secrets {
+        &self.secrets
+    }
+
+    /// A setting's text: its value, or the reference to it; empty when it is not set.
+    pub(crate) fn said(&self, key: &str) -> Result<&str, ConfigError> {
+        Ok(&self.entry(key)?.text)
+    }
+
+    /// Looks up what AWS keeps, so that every setting can be asked for. To be done once, before any is.
+    ///
+    /// # Errors
+    /// All references that lead nowhere.
+    pub async fn look_up(&self) -> Result<(), ConfigError> {
+        let mut faults = Vec::new();
+        for (key, entry) in &self.entries {
+            if let Err(error) = self.secrets.look_up(&entry.text, Freshness::Cached).await {
+                faults.push(format!("{}: {key}: {error}", entry.origin));
+            }
+        }
+        if faults.is_empty() { Ok(()) } else { Err(ConfigError { faults }) }
     }
 
     /// A secret; `None` when it is not set.
@@ -370,7 +403,7 @@ impl Config {
     pub fn show(&self) -> Vec<Shown> {
         let shown = |entry: &Entry| {
             let hidden = entry.setting.secret && !entry.text.is_empty() && !secrets::is_reference(&entry.text);
-            let value = if hidden { String::from("***") } else { without_password(&entry.text) };
+            let value = if hidden { String::from("***") } else { redacted(&entry.text) };
             Shown { key: entry.setting.key, value, origin: entry.origin.to_string(), help: entry.setting.help }
         };
         self.entries.values().map(shown).collect()
@@ -438,16 +471,6 @@ fn fits(text: &str, kind: Kind) -> bool {
         Kind::Boolean => matches!(text, "true" | "false"),
         Kind::Integer(low, high) => text.parse().is_ok_and(|number: i64| (low..=high).contains(&number)),
         Kind::Number(low, high) => text.parse().is_ok_and(|number: f64| (low..=high).contains(&number)),
-    }
-}
-
-/// A connection URL may hold a password; what is shown does not.
-fn without_password(text: &str) -> String {
-    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
-    let authority = rest.split('/').next().unwrap_or_default();
-    match authority.rsplit_once('@') {
-        Some((user, _)) => format!("{scheme}://***{}", &rest[user.len()..]),
-        None => text.to_owned(),
     }
 }
 

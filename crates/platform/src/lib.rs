@@ -1,6 +1,8 @@
 //! Ports and engines of Antiphon: database, queue, blobs, jobs, HTTP kit, configuration, telemetry.
 
 pub mod address;
+#[cfg(feature = "aws")]
+mod aws;
 pub mod blobs;
 pub mod clock;
 pub mod config;

@@ -14,14 +14,17 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use sha2::{Digest, Sha256};
 
-use super::{BlobError, BlobInfo, Blobs, ByteStream};
+pub use super::Access;
+use super::{BlobError, BlobInfo, Blobs, ByteStream, Permissions, check_key};
 use crate::disk::{self, DiskFile, FileLock, SharedDisk};
+use crate::secrets::Secret;
 
 /// Ends every object: "Antiphon blob 1".
 const MAGIC: &[u8; 8] = b"ANTIBLB1";
@@ -35,15 +38,6 @@ const NAME: usize = 200;
 
 /// Free space in bytes below which [`Blobs::check`] says that a put may fail; on small disks a twentieth of them.
 const RESERVE: u64 = 64 << 20;
-
-/// What a handle may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
-    /// Look and get.
-    Read,
-    /// Also put and delete.
-    Write,
-}
 
 /// Blobs in a folder. Several processes may share it.
 pub struct FolderBlobs {
@@ -147,6 +141,10 @@ impl Blobs for FolderBlobs {
         .await
     }
 
+    async fn link(&self, key: &str, _valid_for: Duration) -> Result<Option<Secret>, BlobError> {
+        check_key(key).map(|()| None)
+    }
+
     async fn check(&self) -> Result<(), BlobError> {
         let (disk, root, owner) = (Arc::clone(&self.disk), self.root.clone(), self.owner.clone());
         blocking(move || {
@@ -166,6 +164,22 @@ impl Blobs for FolderBlobs {
                 Ok(_) => Ok(()),
                 Err(error) => Err(unavailable(&error)),
             }
+        })
+        .await
+    }
+
+    async fn permissions(&self) -> Result<Permissions, BlobError> {
+        let (disk, root, owner) = (Arc::clone(&self.disk), self.root.clone(), self.owner.clone());
+        blocking(move || {
+            let read = disk.list(&root).map(drop).map_err(|error| unavailable(&error).to_string());
+            let probe =
+                owner.map_or_else(|| root.join(format!("probe~{}", std::process::id())), |owner| owner.next_name());
+            let written = disk.create(&probe).and_then(|file| file.write_at(&[IoSlice::new(MAGIC)], 0));
+            let write = written.map_err(|error| unavailable(&error).to_string());
+            // Who may not make a file in a folder may not remove one either.
+            let removed = || disk.remove(&probe).map_err(|error| unavailable(&error).to_string());
+            let delete = write.clone().and_then(|()| removed());
+            Ok(Permissions { read, write, delete })
         })
         .await
     }
@@ -313,7 +327,7 @@ fn read_trailer(file: Box<dyn DiskFile>, key: &str) -> Result<Object, BlobError>
 }
 
 fn path_of(root: &Path, key: &str) -> Result<PathBuf, BlobError> {
-    super::check_key(key)?;
+    check_key(key)?;
     let mut path = root.to_owned();
     let mut segments = key.split('/').peekable();
     while let Some(mut segment) = segments.next() {
