@@ -38,6 +38,8 @@ pub mod amqp;
 pub mod contract;
 pub mod files;
 
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -71,6 +73,67 @@ pub struct Group {
     pub name: &'static str,
     /// The topic that it is bound to.
     pub topic: Topic,
+}
+
+impl Group {
+    /// What the name of a group begins with that belongs to a program of somebody else.
+    pub const FOREIGN_PREFIX: &'static str = "x-";
+
+    /// All foreign groups of a topic together, where an [`Access`] names dead queues.
+    #[must_use]
+    pub const fn every_foreign(topic: Topic) -> Self {
+        Self { name: "x-*", topic }
+    }
+
+    /// Whether a foreign group may have that name: `x-` and 1 to 40 of `a-z`, `0-9` and `-`.
+    #[must_use]
+    pub fn is_foreign_name(name: &str) -> bool {
+        let is_letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        let own = name.strip_prefix(Self::FOREIGN_PREFIX).unwrap_or_default();
+        (1..=40).contains(&own.len()) && own.bytes().all(is_letter)
+    }
+
+    /// The foreign group of that name. `None` if no such group may be so called, or if this process has met a thousand
+    /// others: names are kept as long as it runs.
+    #[must_use]
+    pub fn foreign(name: &str, topic: Topic) -> Option<Self> {
+        static NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+        if !Self::is_foreign_name(name) {
+            return None;
+        }
+        let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = match names.get(name) {
+            Some(known) => known,
+            None if names.len() >= 1_000 => return None,
+            None => {
+                let kept: &'static str = Box::leak(Box::from(name));
+                names.insert(kept);
+                kept
+            }
+        };
+        Some(Self { name, topic })
+    }
+
+    /// Whether it belongs to a program of somebody else.
+    #[must_use]
+    pub fn is_foreign(self) -> bool {
+        self.name.starts_with(Self::FOREIGN_PREFIX)
+    }
+
+    /// Whether it stands for all foreign groups of its topic.
+    #[must_use]
+    pub fn is_every_foreign(self) -> bool {
+        self == Self::every_foreign(self.topic)
+    }
+}
+
+impl Access {
+    /// Whether it holds the dead queue of a group, by its name or as one of [`Group::every_foreign`].
+    #[must_use]
+    pub fn takes_dead_of(&self, group: Group) -> bool {
+        let of_all = group.is_foreign() && self.dead.contains(&Group::every_foreign(group.topic));
+        of_all || self.dead.contains(&group)
+    }
 }
 
 /// One message: the attributes of CloudEvents 1.0 that we use, and a body.
@@ -121,6 +184,11 @@ pub enum QueueError {
     /// The engine's files or topology are damaged or made by a newer version.
     #[error("the queue cannot be used: {0}")]
     Broken(String),
+}
+
+/// Why a message is dead that nobody settled, [`DELIVERY_LIMIT`] times.
+fn limit_reason() -> String {
+    format!("delivered {DELIVERY_LIMIT} times without being settled")
 }
 
 /// How full a group is.

@@ -1,10 +1,13 @@
 //! The contract suite: one case for each MUST of the [law](super), run against every engine.
 //!
-//! An engine's test makes a [`Subject`] and calls [`run_all`], or each case by itself. A case panics where the engine
-//! breaks the law. Cases use topics and groups of their own and may share a subject; none sleeps for a fixed time, all wait
-//! on what the port itself tells, for at most [`PATIENCE`].
+//! An engine's test implements [`Subject`] and makes a test of each name that
+//! [`queue_contract_cases`](crate::queue_contract_cases) lists. A case panics where the engine breaks the law. Cases use
+//! topics and groups of their own and may share a subject; none sleeps for a fixed time, all wait on what the port
+//! itself tells, for at most [`PATIENCE`].
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a test suite that several engines share")]
+
+pub mod processes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -46,6 +49,16 @@ pub trait Subject: Send + Sync {
     /// Lets time pass.
     async fn advance(&self, by: Duration);
 
+    /// How time passes.
+    fn time(&self) -> Time {
+        Time::Stands
+    }
+
+    /// The delays that the engine was opened with; shorter than [`BACKOFF`] where time runs.
+    fn backoff(&self) -> Vec<Duration> {
+        BACKOFF.to_vec()
+    }
+
     /// Makes publishing impossible (disk full, broker gone) or possible again.
     async fn break_publishing(&self, broken: Switch);
 }
@@ -59,27 +72,41 @@ pub enum Switch {
     Mended,
 }
 
-/// Runs every case, each on a subject that `make` makes for it.
-pub async fn run_all<S: Subject>(make: impl Fn() -> S) {
-    publish_is_durable_when_it_returns(&make()).await;
-    every_group_gets_each_message_once(&make()).await;
-    one_consumer_holds_a_message_at_a_time(&make()).await;
-    a_declared_group_gets_messages_though_nobody_consumes(&make()).await;
-    an_unsettled_delivery_comes_back_when_dropped(&make()).await;
-    deliveries_of_a_killed_process_come_back(&make()).await;
-    ack_is_the_end(&make()).await;
-    retry_comes_back_after_its_delay(&make()).await;
-    retries_end_in_the_dead_queue(&make()).await;
-    the_delivery_limit_ends_in_the_dead_queue(&make()).await;
-    dead_moves_it_aside_once_with_reason_time_and_count(&make()).await;
-    one_message_never_blocks_another(&make()).await;
-    a_consumer_holds_at_most_prefetch(&make()).await;
-    an_engine_that_cannot_confirm_says_unavailable_and_recovers(&make()).await;
-    access_is_enforced(&make()).await;
-    publish_to_group_reaches_that_group_only(&make()).await;
-    depths_tell_what_waits_flies_and_died(&make()).await;
-    a_message_over_the_limit_is_refused(&make()).await;
-    next_is_cancel_safe(&make()).await;
+/// How a subject's time passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Time {
+    /// It stands until [`Subject::advance`] moves it.
+    Stands,
+    /// It runs by itself: an engine's server looks at its own clock.
+    Runs,
+}
+
+/// Hands the names of all cases to the macro `$each`, which makes of them what it needs.
+#[macro_export]
+macro_rules! queue_contract_cases {
+    ($each:ident) => {
+        $each! {
+            publish_is_durable_when_it_returns
+            every_group_gets_each_message_once
+            one_consumer_holds_a_message_at_a_time
+            a_declared_group_gets_messages_though_nobody_consumes
+            an_unsettled_delivery_comes_back_when_dropped
+            deliveries_of_a_killed_process_come_back
+            ack_is_the_end
+            retry_comes_back_after_its_delay
+            retries_end_in_the_dead_queue
+            the_delivery_limit_ends_in_the_dead_queue
+            dead_moves_it_aside_once_with_reason_time_and_count
+            one_message_never_blocks_another
+            a_consumer_holds_at_most_prefetch
+            an_engine_that_cannot_confirm_says_unavailable_and_recovers
+            access_is_enforced
+            publish_to_group_reaches_that_group_only
+            depths_tell_what_waits_flies_and_died
+            a_message_over_the_limit_is_refused
+            next_is_cancel_safe
+        }
+    };
 }
 
 /// What the cases may do.
@@ -286,15 +313,20 @@ pub async fn retry_comes_back_after_its_delay(subject: &impl Subject) {
     let queue = open(subject).await;
     publish(queue.as_ref(), [0]).await;
     let mut consumer = queue.consume(ONE, 10).await.expect("consume");
-    for (step, delay) in BACKOFF.into_iter().enumerate() {
-        let delivery = next(consumer.as_mut()).await;
+    let mut delivery = next(consumer.as_mut()).await;
+    for (step, delay) in subject.backoff().into_iter().enumerate() {
         assert_eq!(delivery.deliveries as usize, step + 1);
+        let begun = std::time::Instant::now();
         delivery.retry("the database is down").await.expect("retry");
-        subject.advance(delay - Duration::from_millis(1)).await;
-        nothing(consumer.as_mut()).await;
-        subject.advance(delay / 5 + Duration::from_millis(2)).await;
+        if subject.time() == Time::Stands {
+            subject.advance(delay - Duration::from_millis(1)).await;
+            nothing(consumer.as_mut()).await;
+            subject.advance(delay / 5 + Duration::from_millis(2)).await;
+        }
+        delivery = next(consumer.as_mut()).await;
+        assert!(subject.time() == Time::Stands || begun.elapsed() >= delay, "back after {:?}", begun.elapsed());
     }
-    next(consumer.as_mut()).await.ack().await.expect("ack");
+    delivery.ack().await.expect("ack");
     nothing(consumer.as_mut()).await;
 }
 
@@ -303,15 +335,20 @@ pub async fn retries_end_in_the_dead_queue(subject: &impl Subject) {
     let queue = open(subject).await;
     publish(queue.as_ref(), [0]).await;
     let mut consumer = queue.consume(ONE, 10).await.expect("consume");
-    for delay in BACKOFF {
+    for delay in subject.backoff() {
         next(consumer.as_mut()).await.retry("the database is down").await.expect("retry");
-        subject.advance(delay * 6 / 5).await;
+        if subject.time() == Time::Stands {
+            subject.advance(delay * 6 / 5).await;
+        }
     }
     next(consumer.as_mut()).await.retry("the database is still down").await.expect("retry");
     let mut dead = queue.consume_dead(ONE, 10).await.expect("consume");
     let letter = next(dead.as_mut()).await;
     let death = letter.death.clone().expect("a death");
-    assert_eq!((death.reason.as_str(), death.deliveries as usize), ("the database is still down", BACKOFF.len() + 1));
+    assert_eq!(
+        (death.reason.as_str(), death.deliveries as usize),
+        ("the database is still down", subject.backoff().len() + 1)
+    );
     letter.ack().await.expect("ack");
     nothing(consumer.as_mut()).await;
 }

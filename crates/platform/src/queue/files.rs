@@ -330,7 +330,7 @@ impl Queue for FileQueue {
     }
 
     async fn consume_dead(&self, group: Group, prefetch: usize) -> Result<Box<dyn Consumer>, QueueError> {
-        if !self.access.dead.contains(&group) {
+        if !self.access.takes_dead_of(group) {
             return Err(QueueError::NotPermitted(format!("consume the dead queue of {}", group.name)));
         }
         self.consumer(group, prefetch, Kind::Dead)

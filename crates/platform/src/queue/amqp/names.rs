@@ -157,7 +157,8 @@ const NOTHING: &str = "^$";
 /// An expression that matches `names`, and what `more` matches.
 fn expression(names: &BTreeSet<String>, more: Option<&str>) -> String {
     let names = names.iter().filter(|name| more.is_none() || !name.starts_with("antiphon."));
-    let parts: Vec<String> = names.map(|name| name.replace('.', r"\.")).chain(more.map(str::to_owned)).collect();
+    let parts: Vec<String> =
+        names.map(|name| name.replace('.', r"\.").replace('*', "[^.]+")).chain(more.map(str::to_owned)).collect();
     if parts.is_empty() { String::from(NOTHING) } else { format!("^({})$", parts.join("|")) }
 }
 

@@ -10,7 +10,7 @@ use super::reader::Hub;
 use super::state::{End, Kind, Return, Settlement, State};
 use super::wake::Signal;
 use crate::clock::{Clock, Micros};
-use crate::queue::{BACKOFF, Consumer, DELIVERY_LIMIT, Death, Delivery, Message, QueueError, Settle};
+use crate::queue::{BACKOFF, Consumer, DELIVERY_LIMIT, Death, Delivery, Message, QueueError, Settle, limit_reason};
 
 /// A message that is claimed for a consumer.
 #[derive(Debug)]
@@ -177,7 +177,7 @@ pub(super) fn close(inbox: &Inbox, context: &Context) {
 /// How a delivery ends that was handed out and not settled: again at once, until the limit.
 pub(super) fn given_back(from: Kind, deliveries: u32, now: Micros) -> End {
     let dies = from == Kind::Live && deliveries >= DELIVERY_LIMIT;
-    let death = dies.then(|| (super::state::limit_reason(), now));
+    let death = dies.then(|| (limit_reason(), now));
     let to = if dies { Kind::Dead } else { from };
     End::Return(Return { to, not_before: 0, unseen: false, step: false, death })
 }

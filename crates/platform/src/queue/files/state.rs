@@ -7,8 +7,6 @@
 mod statements;
 mod work;
 
-pub(super) use work::limit_reason;
-
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;

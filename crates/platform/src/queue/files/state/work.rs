@@ -15,7 +15,7 @@ use crate::clock::Micros;
 use crate::disk::FolderClaim;
 use crate::queue::files::consumer::given_back;
 use crate::queue::files::segment::{HEADER, topic_folder};
-use crate::queue::{DELIVERY_LIMIT, QueueError};
+use crate::queue::{DELIVERY_LIMIT, QueueError, limit_reason};
 
 /// The most questions that share a transaction.
 const BATCH: usize = 4096;
@@ -347,11 +347,6 @@ async fn apply(setting: &Setting, connection: &mut SqliteConnection, op: &mut Op
         Op::Depths(ask) => ask.answer = Some(depths(connection).await?),
     }
     Ok(())
-}
-
-/// Why a message dies that nobody ever settles.
-pub(in crate::queue::files) fn limit_reason() -> String {
-    format!("delivered {DELIVERY_LIMIT} times without being settled")
 }
 
 fn io_unavailable(error: &std::io::Error) -> QueueError {
