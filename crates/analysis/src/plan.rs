@@ -6,6 +6,7 @@ use antiphon_platform::clock::Micros;
 use antiphon_platform::http::Problem;
 use serde::{Deserialize, Serialize};
 
+use crate::descriptors::{Known, group_of};
 use crate::messages;
 use crate::topics::{ANALYZE, ANALYZE_SONGS};
 
@@ -60,6 +61,9 @@ pub enum PlanError {
     /// The same algorithm twice.
     #[error("{0} is named twice; name it once with all its outputs")]
     Repeated(String),
+    /// Frames of a foreign algorithm.
+    #[error("{0} belongs to a foreign group, and of those no frames are kept; leave frames out")]
+    NoFrames(String),
     /// No algorithm at all.
     #[error("a plan needs at least one algorithm")]
     Empty,
@@ -128,16 +132,24 @@ pub fn song_default() -> messages::Plan {
     message(1, &algorithms, None, ANALYZE_SONGS.name)
 }
 
-/// Checks a plan against the registry.
+/// Checks a plan against the algorithms that there are.
 ///
 /// # Errors
 /// What is wrong with it, with the nearest name where a name is wrong.
-pub fn check(algorithms: &[Choice]) -> Result<(), PlanError> {
+pub fn check(algorithms: &[Choice], known: &Known) -> Result<(), PlanError> {
     if algorithms.is_empty() {
         return Err(PlanError::Empty);
     }
     for (index, choice) in algorithms.iter().enumerate() {
-        antiphon_features::validate(&choice.item(), None)?;
+        let name = &choice.algorithm;
+        let descriptor = known.find(name).ok_or_else(|| FeatureError::UnknownAlgorithm {
+            name: name.clone(),
+            nearest: antiphon_features::nearest(name, known.newest().map(|found| found.name)).unwrap_or_default(),
+        })?;
+        antiphon_features::validate_with(descriptor, &choice.item(), None)?;
+        if choice.frames && group_of(name).is_some() {
+            return Err(PlanError::NoFrames(name.clone()));
+        }
         if algorithms[..index].iter().any(|earlier| earlier.algorithm == choice.algorithm) {
             return Err(PlanError::Repeated(choice.algorithm.clone()));
         }
@@ -227,16 +239,21 @@ fn message(version: u32, algorithms: &[Choice], calibration_db: Option<f64>, gro
             frames: choice.frames,
         })
         .collect();
-    messages::Plan { version, groups: vec![group.to_owned()], items, calibration_db }
+    let mut foreign: Vec<&str> = algorithms.iter().filter_map(|choice| group_of(&choice.algorithm)).collect();
+    foreign.sort_unstable();
+    foreign.dedup();
+    let groups = std::iter::once(group).chain(foreign).map(str::to_owned).collect();
+    messages::Plan { version, groups, items, calibration_db }
 }
 
-/// The items that a worker runs.
+/// The items that a worker of ours runs: those of the registry. Foreign groups do theirs.
 ///
 /// # Errors
 /// A plan that this build cannot follow: unknown names, another version of an algorithm, unreadable parameters.
 pub fn items(plan: &messages::Plan) -> Result<Vec<Item>, PlanError> {
     plan.items
         .iter()
+        .filter(|item| group_of(&item.algorithm).is_none())
         .map(|item| {
             let parameters = if item.parameters.is_empty() {
                 serde_json::Map::new()
@@ -261,7 +278,7 @@ mod tests {
 
     #[test]
     fn the_default_sets_are_plans() {
-        check(&sensor_default()).unwrap();
+        check(&sensor_default(), &Known::default()).unwrap();
         let song = song_default();
         assert_eq!(items(&song).unwrap().len(), 4);
         assert_eq!(song.groups, ["analyze-songs"]);
@@ -270,13 +287,13 @@ mod tests {
 
     #[test]
     fn a_wrong_name_is_told_the_nearest() {
-        let problem = Problem::from(check(&[Choice::outputs("levle", &[])]).unwrap_err());
+        let problem = Problem::from(check(&[Choice::outputs("levle", &[])], &Known::default()).unwrap_err());
         assert_eq!((problem.status, problem.hint.as_deref()), (400, Some("level")));
-        let problem = Problem::from(check(&[Choice::outputs("mel", &["preveiw"])]).unwrap_err());
+        let problem = Problem::from(check(&[Choice::outputs("mel", &["preveiw"])], &Known::default()).unwrap_err());
         assert_eq!((problem.status, problem.hint.as_deref()), (400, Some("preview")));
         let twice = [Choice::outputs("level", &["a"]), Choice::outputs("level", &["c"])];
-        assert!(matches!(check(&twice), Err(PlanError::Repeated(_))));
-        assert!(matches!(check(&[]), Err(PlanError::Empty)));
+        assert!(matches!(check(&twice, &Known::default()), Err(PlanError::Repeated(_))));
+        assert!(matches!(check(&[], &Known::default()), Err(PlanError::Empty)));
         assert!(check_calibration(f64::NAN).is_err());
         assert!(check_calibration(-120.5).is_ok());
     }

@@ -29,5 +29,8 @@ pub const WRITE: Group = Group { name: "write", topic: RESULTS };
 /// Keeps what foreign groups tell of their algorithms; role `write` consumes it.
 pub const KEEP_DESCRIPTORS: Group = Group { name: "descriptors", topic: DESCRIPTORS };
 
+/// Foreign groups, which all analyse sensor audio: how an access names their dead queues.
+pub const EVERY_FOREIGN: Group = Group::every_foreign(RECORDINGS);
+
 /// Every group of ours, to be declared before the first publish.
 pub const ALL: [Group; 6] = [ADMIT, ANALYZE, MEDIA, ANALYZE_SONGS, WRITE, KEEP_DESCRIPTORS];

@@ -155,6 +155,16 @@ pub fn validate(item: &Item, version: Option<u32>) -> Result<&'static Descriptor
         name: item.algorithm.clone(),
         nearest: nearest_name(&item.algorithm),
     })?;
+    validate_with(descriptor, item, version)?;
+    Ok(descriptor)
+}
+
+/// Checks one item of a plan against the descriptor of its algorithm, as [`validate`] does.
+pub fn validate_with(
+    descriptor: &'static Descriptor,
+    item: &Item,
+    version: Option<u32>,
+) -> Result<(), FeatureError> {
     let algorithm = descriptor.name;
     if let Some(asked) = version.filter(|&asked| asked != descriptor.version) {
         return Err(FeatureError::WrongVersion { algorithm, asked, available: descriptor.version });
@@ -181,7 +191,7 @@ pub fn validate(item: &Item, version: Option<u32>) -> Result<&'static Descriptor
             });
         }
     }
-    Ok(descriptor)
+    Ok(())
 }
 
 impl<'a> Request<'a> {

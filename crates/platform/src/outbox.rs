@@ -129,14 +129,16 @@ async fn publish_run(
 ) -> Result<(), RelayError> {
     let Some(first) = run.first() else { return Ok(()) };
     let named = |group: &&Group| first.group.as_deref().is_none_or(|name| name == group.name);
-    let Some(group) = groups.iter().filter(|group| group.topic.0 == first.topic).find(named) else {
+    let of_topic = groups.iter().filter(|group| group.topic.0 == first.topic);
+    let foreign = || Group::foreign(first.group.as_deref()?, of_topic.clone().next()?.topic);
+    let Some(group) = of_topic.clone().find(named).copied().or_else(foreign) else {
         tracing::warn!(topic = first.topic, group = first.group, "nobody here knows this destination");
         return Ok(());
     };
     let published = if first.group.is_some() {
         let mut published = Ok(());
         for entry in run {
-            published = published.and(queue.publish_to_group(*group, entry.message.clone()).await);
+            published = published.and(queue.publish_to_group(group, entry.message.clone()).await);
         }
         published
     } else {

@@ -4,13 +4,14 @@ use antiphon_features::descriptor::{Descriptor, Hop, Kind, Output};
 use antiphon_identity::Principal;
 use antiphon_platform::http::{Page, Params, Problem, decode_cursor, nearest};
 use axum::Json;
-use axum::extract::{Path, RawQuery};
+use axum::extract::{Path, RawQuery, State};
 use serde::Serialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Api;
 use super::select::full_name;
+use crate::descriptors::{Known, annotation_type};
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(list)).routes(routes!(get))
@@ -103,7 +104,7 @@ pub fn algorithm_info(descriptor: &'static Descriptor) -> AlgorithmInfo {
         about: descriptor.about,
         outputs: descriptor.outputs.iter().map(|output| output_info(descriptor, output)).collect(),
         parameters: parameters.collect(),
-        references: vec![descriptor.reference],
+        references: Some(descriptor.reference).filter(|reference| !reference.is_empty()).into_iter().collect(),
     }
 }
 
@@ -116,7 +117,7 @@ fn output_info(descriptor: &'static Descriptor, output: &'static Output) -> Outp
     };
     let name = match output.kind {
         // Annotations are found by their type.
-        Kind::Annotation { .. } => output.name.to_owned(),
+        Kind::Annotation { .. } => annotation_type(descriptor, output),
         Kind::Series(_) | Kind::Summary => full_name(descriptor, output),
     };
     OutputInfo {
@@ -133,7 +134,7 @@ fn output_info(descriptor: &'static Descriptor, output: &'static Output) -> Outp
     }
 }
 
-/// The algorithms of this server.
+/// The algorithms of this server, and those of foreign groups that told of them.
 #[utoipa::path(
     get, path = "/api/v1/algorithms", tag = "algorithms", operation_id = "list_algorithms",
     params(
@@ -145,14 +146,19 @@ fn output_info(descriptor: &'static Descriptor, output: &'static Output) -> Outp
         (status = 400, description = "A parameter is wrong", body = Problem),
         (status = 401, description = "No valid key", body = Problem),
         (status = 403, description = "A sensor's key", body = Problem),
+        (status = 503, description = "The database cannot be used now", body = Problem),
     )
 )]
-async fn list(principal: Principal, RawQuery(query): RawQuery) -> Result<Json<Page<AlgorithmInfo>>, Problem> {
+async fn list(
+    principal: Principal,
+    State(api): State<Api>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Page<AlgorithmInfo>>, Problem> {
     principal.may_read()?;
     let params = Params::parse(query.as_deref(), &["limit", "cursor"])?;
     let limit = params.limit()?;
     let after: Option<String> = decode_cursor(&params)?;
-    let mut descriptors = antiphon_features::registry().to_vec();
+    let mut descriptors: Vec<_> = Known::load(&mut api.reader.read().await?).await?.newest().collect();
     descriptors.sort_by_key(|descriptor| descriptor.name);
     descriptors.retain(|descriptor| after.as_deref().is_none_or(|after| descriptor.name > after));
     let items = descriptors.into_iter().take(limit + 1).map(algorithm_info).collect();
@@ -169,16 +175,19 @@ async fn list(principal: Principal, RawQuery(query): RawQuery) -> Result<Json<Pa
         (status = 401, description = "No valid key", body = Problem),
         (status = 403, description = "A sensor's key", body = Problem),
         (status = 404, description = "No such algorithm; the hint is the nearest", body = Problem),
+        (status = 503, description = "The database cannot be used now", body = Problem),
     )
 )]
 async fn get(
     principal: Principal,
+    State(api): State<Api>,
     Path(name): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<AlgorithmInfo>, Problem> {
     principal.may_read()?;
-    let Some(found) = antiphon_features::find(&name) else {
-        let names = antiphon_features::registry().iter().map(|descriptor| descriptor.name);
+    let known = Known::load(&mut api.reader.read().await?).await?;
+    let Some(found) = known.find(&name) else {
+        let names = known.newest().map(|descriptor| descriptor.name);
         let shown: String = name.chars().take(100).collect();
         return Err(Problem::not_found(format!("there is no algorithm {shown:?}")).hint(nearest(&name, names)));
     };

@@ -8,6 +8,7 @@ use antiphon_platform::clock::{Micros, SECOND};
 use antiphon_platform::db::{DbError, ReadTransaction};
 
 use super::heard::touching;
+use crate::descriptors::{Known, annotation_type};
 use crate::store::{self, CountingInterval, JITTER, Source, Span, StoredAnnotation};
 
 /// What is read at a time.
@@ -72,6 +73,7 @@ impl Annotation {
 /// Reads annotations in the order of their beginnings.
 pub(super) struct Scan {
     wanted: Wanted,
+    known: Known,
     /// Where the next stretch begins.
     at: Micros,
     is_over: bool,
@@ -107,7 +109,8 @@ impl Scan {
         };
         let spans = store::spans(tx, source.id, start, wanted.to.saturating_add(LOOK_AROUND)).await?;
         let (open, ready) = (Vec::new(), VecDeque::new());
-        Ok(Self { wanted, at: start, is_over: false, spans, is_first: true, open, ready })
+        let known = Known::load(tx).await?;
+        Ok(Self { wanted, known, at: start, is_over: false, spans, is_first: true, open, ready })
     }
 
     /// The next annotations in order, one stretch of them or more; none at the end.
@@ -174,7 +177,7 @@ impl Scan {
             let value = open.value.mean();
             let confidence = open.confidence.mean();
             let annotation = Annotation { value, confidence, ..open.annotation };
-            if self.wanted.takes(&annotation) {
+            if self.wanted.takes(&annotation, minimum(&self.known, &annotation)) {
                 self.ready.push_back(annotation);
             }
         }
@@ -182,8 +185,9 @@ impl Scan {
 }
 
 impl Wanted {
-    fn takes(&self, annotation: &Annotation) -> bool {
-        let is_long = annotation.to - annotation.from >= minimum(&annotation.algorithm, &annotation.kind);
+    /// Whether an annotation is asked for, of a type that is at least `minimum` µs long.
+    fn takes(&self, annotation: &Annotation, minimum: Micros) -> bool {
+        let is_long = annotation.to - annotation.from >= minimum;
         let is_sure = self
             .min_confidence
             .is_none_or(|least| annotation.confidence.is_some_and(|confidence| f64::from(confidence) >= least));
@@ -207,12 +211,13 @@ impl Weighted {
 }
 
 /// The shortest annotation of a type that is shown, in µs.
-fn minimum(algorithm: &str, kind: &str) -> Micros {
-    let output = antiphon_features::find(algorithm).and_then(|descriptor| descriptor.output(kind));
-    match output.map(|output| &output.kind) {
-        Some(Kind::Annotation { minimum }) => *minimum,
-        _ => 0,
-    }
+fn minimum(known: &Known, annotation: &Annotation) -> Micros {
+    let Some(descriptor) = known.version(&annotation.algorithm, annotation.version) else { return 0 };
+    let minimums = descriptor.outputs.iter().filter_map(|output| match output.kind {
+        Kind::Annotation { minimum } if annotation_type(descriptor, output) == annotation.kind => Some(minimum),
+        _ => None,
+    });
+    minimums.max().unwrap_or(0)
 }
 
 /// Where the oldest of a chain begins that reaches to `from`: neighbours at most [`JITTER`] apart may be joined.

@@ -1,7 +1,7 @@
 //! The columns of an answer, and the layers that they are read from.
 
 use antiphon_features::cells::{FRAMES, Layer};
-use antiphon_features::descriptor::Output;
+use antiphon_features::descriptor::{Kind, Output};
 use antiphon_platform::clock::Micros;
 use antiphon_platform::db::ReadTransaction;
 use antiphon_platform::http::Problem;
@@ -105,7 +105,8 @@ impl Asked<'_> {
         feature: &Feature,
         layer: &str,
     ) -> Result<Vec<LayerRow>, Problem> {
-        let stored = self.layers.iter().filter(|row| holds(row, feature.descriptor.name, layer));
+        let holds = |row: &&LayerRow| holds(row, feature.descriptor.name, layer) && output_of(row, feature).is_some();
+        let stored = self.layers.iter().filter(holds);
         let mut stored: Vec<LayerRow> = stored.cloned().collect();
         stored.sort_by_key(|row| std::cmp::Reverse(row.version));
         if stored.len() <= 1 {
@@ -162,15 +163,16 @@ impl Asked<'_> {
             let layout = row.filter(|_| stat.is_some()).map(LayerRow::layout).transpose()?;
             let series = columns.series(Series { row: row.cloned(), layout, newer });
             let version = row.map_or(feature.descriptor.version, |row| row.version);
+            let output = row.and_then(|row| output_of(row, feature)).unwrap_or(feature.output);
             let mark = if place == 0 { String::new() } else { format!("@{version}") };
             for dimension in 0..usize::from(feature.series.dimensions) {
                 columns.all.push(Column {
                     name: format!("{}{mark}{suffix}", feature.column(dimension)),
                     feature: feature.descriptor.name,
                     version,
-                    unit: self.unit(feature.output),
+                    unit: self.unit(output),
                     stat: stat.map(str::to_owned),
-                    output: feature.output,
+                    output,
                     dimension,
                     series,
                 });
@@ -191,6 +193,17 @@ pub(super) async fn is_calibrated(tx: &mut ReadTransaction, request: &Request, t
     }
     let sensor = sensors::find(tx, &request.source).await?;
     Ok(sensor.is_some_and(|sensor| sensor.plans.at(to - 1).calibration.is_some()))
+}
+
+/// The output of a feature in the version of the algorithm that a layer is of. A version of a foreign algorithm may have
+/// no such output, or one of another shape: its values are then none of the feature's.
+pub(super) fn output_of(row: &LayerRow, feature: &Feature) -> Option<&'static Output> {
+    let Some(foreign) = row.foreign else { return Some(feature.output) };
+    let output = foreign.descriptor.output(feature.output.name)?;
+    match &output.kind {
+        Kind::Series(series) if series == feature.series => Some(output),
+        _ => None,
+    }
 }
 
 /// Whether a layer is that one of an algorithm, in any version.

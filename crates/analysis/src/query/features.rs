@@ -20,6 +20,7 @@ use super::heard::gaps;
 use super::request::{Request, known};
 use super::stream::{self, Page};
 use super::{Api, open};
+use crate::descriptors::Known;
 use crate::store::{self, SourceKind};
 
 /// Rows of a JSON page: at most, and when nothing is said.
@@ -195,7 +196,8 @@ async fn answer(
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
     let params = Params::parse(query, known(kind))?;
-    let request = Request::from_params(kind, source, &params)?;
+    let algorithms = Known::for_names(&mut tx, params.list("features")?.unwrap_or_default().into_iter()).await?;
+    let request = Request::from_params(kind, source, &params, &algorithms)?;
     let format = Format::choose(&params, headers)?;
     let limit = params.limit_up_to(LIMIT.0, LIMIT.1)?;
     let cursor: Option<Micros> = decode_cursor(&params)?;

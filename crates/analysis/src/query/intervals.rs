@@ -21,6 +21,8 @@ use super::format::{Format, csv_field, number, time_value};
 use super::request::{range, write_time};
 use super::select::full_name;
 use super::{Api, open};
+use crate::descriptors::{Known, annotation_type};
+use crate::recordings::TITLE;
 use crate::store::{self, Source, SourceKind, StoredSummary, SummaryValue};
 
 const KNOWN: &[&str] = &["from", "to", "types", "min_confidence", "revision", "format", "limit", "cursor"];
@@ -177,7 +179,9 @@ async fn answer(
 ) -> Result<Response, Problem> {
     let params = Params::parse(query, KNOWN)?;
     let (from, to) = range(kind, &params)?;
-    let types = types(&params)?;
+    let asked = params.list("types")?.unwrap_or_default();
+    let algorithms = Known::for_names(&mut tx, asked.iter().copied()).await?;
+    let types = types(asked, &algorithms)?;
     let min_confidence = params.number("min_confidence", 0.0..=1.0)?;
     let format = Format::choose(&params, headers)?;
     let limit = match format {
@@ -243,21 +247,21 @@ async fn collect(
     Ok(found)
 }
 
-fn types(params: &Params) -> Result<Vec<String>, Problem> {
-    let known: Vec<&str> = antiphon_features::registry()
-        .iter()
-        .flat_map(|descriptor| descriptor.outputs)
-        .filter(|output| matches!(output.kind, Kind::Annotation { .. }))
-        .map(|output| output.name)
+fn types(asked: Vec<&str>, algorithms: &Known) -> Result<Vec<String>, Problem> {
+    let known: Vec<String> = algorithms
+        .newest()
+        .flat_map(|descriptor| descriptor.outputs.iter().map(move |output| (descriptor, output)))
+        .filter(|(_, output)| matches!(output.kind, Kind::Annotation { .. }))
+        .map(|(descriptor, output)| annotation_type(descriptor, output))
+        .chain([TITLE.to_owned()])
         .collect();
-    let asked = params.list("types")?.unwrap_or_default();
-    if let Some(unknown) = asked.iter().find(|name| !known.contains(name)) {
+    if let Some(unknown) = asked.iter().find(|name| known.iter().all(|known| known != *name)) {
         let shown: String = unknown.chars().take(100).collect();
         return Err(Problem::bad_field(
             "types",
             format!("there is no type of annotation {shown:?}; there are {}", known.join(", ")),
         )
-        .hint(nearest(unknown, known)));
+        .hint(nearest(unknown, known.iter().map(String::as_str)).map(str::to_owned)));
     }
     Ok(asked.into_iter().map(str::to_owned).collect())
 }

@@ -21,8 +21,10 @@ use utoipa_axum::routes;
 
 use super::format::number;
 use super::heard::coverage;
+use super::columns::output_of;
 use super::select::{self, Selected};
 use super::{Api, open};
+use crate::descriptors::Known;
 use crate::store::{self, Change, LayerKind, LayerRow, Resolution, Source, SourceKind};
 
 /// Events that are made at a time; the rest waits in the database.
@@ -85,7 +87,9 @@ async fn live(
 ) -> Result<Response, Problem> {
     let mut tx = open(&api, &principal, SourceKind::Sensor, &sensor).await?;
     let params = Params::parse(query.as_deref(), &["features"])?;
-    let features = select::features(params.list("features")?.as_deref())?;
+    let asked = params.list("features")?;
+    let known = Known::for_names(&mut tx, asked.iter().flatten().copied()).await?;
+    let features = select::features(asked.as_deref(), &known)?;
     let selected = select::stats(&features, None)?;
     let source = store::source(&mut tx, SourceKind::Sensor, &sensor).await?;
     let newest = source.as_ref().map_or(0, |source| source.sequence);
@@ -218,6 +222,7 @@ impl Following {
                 row.kind == LayerKind::Series
                     && row.algorithm == selected.feature.descriptor.name
                     && row.layer == selected.layer
+                    && output_of(row, &selected.feature).is_some()
             };
             let layer = layers.iter().filter(holds).max_by_key(|row| row.version);
             match found.iter_mut().find(|(known, _)| *known == layer) {

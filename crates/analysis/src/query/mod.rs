@@ -18,6 +18,7 @@ mod live;
 mod pieces;
 mod request;
 mod select;
+pub mod staleness;
 mod stream;
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,7 @@ use antiphon_platform::http::{Params, Problem, nearest, time};
 use chrono_tz::Tz;
 
 use super::select::{self, Feature};
+use crate::descriptors::Known;
 use crate::store::{Resolution, SourceKind};
 
 /// The parameters of the range query of sensors.
@@ -76,17 +77,22 @@ pub struct Request {
 }
 
 impl Request {
-    /// Reads a query string as `GET .../features` does.
+    /// Reads a query string as `GET .../features` does, which may name the algorithms of the registry.
     ///
     /// # Errors
     /// 400 that names the parameter, with the nearest name where a name is wrong.
     pub fn parse(kind: SourceKind, source: &str, query: Option<&str>) -> Result<Self, Problem> {
-        Self::from_params(kind, source, &Params::parse(query, known(kind))?)
+        Self::from_params(kind, source, &Params::parse(query, known(kind))?, &Known::default())
     }
 
-    pub(super) fn from_params(kind: SourceKind, source: &str, params: &Params) -> Result<Self, Problem> {
+    pub(super) fn from_params(
+        kind: SourceKind,
+        source: &str,
+        params: &Params,
+        known: &Known,
+    ) -> Result<Self, Problem> {
         let (from, to) = range(kind, params)?;
-        let features = select::features(params.list("features")?.as_deref())?;
+        let features = select::features(params.list("features")?.as_deref(), known)?;
         let stats = params.list("stat")?;
         let resolution = resolution(params)?;
         let features = match resolution {

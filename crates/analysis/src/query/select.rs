@@ -3,6 +3,8 @@
 use antiphon_features::descriptor::{Aggregate, Descriptor, Hop, Kind, Output, PERCENTILES, Series};
 use antiphon_platform::http::{Problem, nearest};
 
+use crate::descriptors::Known;
+
 /// What answers a query that names no feature.
 const DEFAULT: &str = "level.a";
 
@@ -58,10 +60,10 @@ pub(super) fn full_name(descriptor: &Descriptor, output: &Output) -> String {
 ///
 /// # Errors
 /// 400 for a name that is none of these, or names nothing that has values over time.
-pub(super) fn features(asked: Option<&[&str]>) -> Result<Vec<Feature>, Problem> {
+pub(super) fn features(asked: Option<&[&str]>, known: &Known) -> Result<Vec<Feature>, Problem> {
     let mut found: Vec<Feature> = Vec::new();
     for name in asked.unwrap_or(&[DEFAULT]) {
-        let outputs = named(name)?;
+        let outputs = named(name, known)?;
         let is_named = outputs.len() == 1;
         let series = outputs.iter().filter_map(|(descriptor, output)| feature(descriptor, output, is_named));
         // Previews are for pictures: they come when they are named, not with their family.
@@ -71,7 +73,7 @@ pub(super) fn features(asked: Option<&[&str]>) -> Result<Vec<Feature>, Problem> 
             return Err(Problem::bad_field("features", detail));
         }
         for feature in wanted {
-            if !found.iter().any(|known| std::ptr::eq(known.output, feature.output)) {
+            if !found.iter().any(|found| std::ptr::eq(found.output, feature.output)) {
                 found.push(feature);
             }
         }
@@ -90,10 +92,9 @@ fn feature(descriptor: &'static Descriptor, output: &'static Output, is_named: b
 type Matches<'a> = &'a dyn Fn(&Descriptor, &Output) -> bool;
 
 /// The outputs that a name stands for: an algorithm's, one output, or a family's.
-fn named(name: &str) -> Result<Vec<(&'static Descriptor, &'static Output)>, Problem> {
+fn named(name: &str, known: &Known) -> Result<Vec<(&'static Descriptor, &'static Output)>, Problem> {
     let all = || {
-        let algorithms = antiphon_features::registry().iter().copied();
-        algorithms.flat_map(|descriptor| descriptor.outputs.iter().map(move |output| (descriptor, output)))
+        known.newest().flat_map(|descriptor| descriptor.outputs.iter().map(move |output| (descriptor, output)))
     };
     let kinds: [Matches<'_>; 3] = [
         &|descriptor, output| !output.name.is_empty() && full_name(descriptor, output) == name,
@@ -203,12 +204,12 @@ mod tests {
     use super::*;
 
     fn names(asked: &[&str]) -> Vec<String> {
-        features(Some(asked)).unwrap().iter().map(Feature::name).collect()
+        features(Some(asked), &Known::default()).unwrap().iter().map(Feature::name).collect()
     }
 
     #[test]
     fn algorithms_outputs_and_families_are_found_once_in_order() {
-        assert_eq!(features(None).unwrap()[0].name(), "level.a");
+        assert_eq!(features(None, &Known::default()).unwrap()[0].name(), "level.a");
         assert_eq!(names(&["mel", "level.c", "level.a", "mel"]), ["mel", "level.c", "level.a"]);
         let level = names(&["level"]);
         assert!(level.contains(&String::from("level.a")) && level.contains(&String::from("level.bands")));
@@ -219,14 +220,14 @@ mod tests {
 
     #[test]
     fn wrong_names_are_told_the_nearest() {
-        let problem = features(Some(&["level.b4nds"])).unwrap_err();
+        let problem = features(Some(&["level.b4nds"]), &Known::default()).unwrap_err();
         assert_eq!((problem.status, problem.hint.as_deref()), (400, Some("level.bands")));
-        assert_eq!(features(Some(&["silence"])).unwrap_err().field.as_deref(), Some("features"));
+        assert_eq!(features(Some(&["silence"]), &Known::default()).unwrap_err().field.as_deref(), Some("features"));
     }
 
     #[test]
     fn stats_go_to_the_outputs_that_store_them() {
-        let asked = features(Some(&["level.a", "mel"])).unwrap();
+        let asked = features(Some(&["level.a", "mel"]), &Known::default()).unwrap();
         let selected = stats(&asked, Some(&["leq", "l90", "leq"])).unwrap();
         let pairs: Vec<_> = selected.iter().map(|one| (one.feature.name(), one.stat.as_str())).collect();
         let expected = [("level.a", "leq"), ("level.a", "l90"), ("mel", "mean")];
@@ -237,18 +238,18 @@ mod tests {
         for bad in ["l00", "l100", "lNN", "L90"] {
             assert!(stats(&asked, Some(&[bad])).is_err(), "{bad}");
         }
-        assert!(stats(&features(Some(&["mel.preview"])).unwrap(), None).is_err());
+        assert!(stats(&features(Some(&["mel.preview"]), &Known::default()).unwrap(), None).is_err());
     }
 
     #[test]
     fn frames_need_one_hop() {
-        let level = framed(&features(Some(&["level"])).unwrap());
+        let level = framed(&features(Some(&["level"]), &Known::default()).unwrap());
         assert!(level.iter().all(|feature| feature.hop().is_some()));
         let hop = common_hop(&level).unwrap();
         assert_eq!(f64::from(hop.samples) / f64::from(hop.rate), 0.125);
-        let problem = common_hop(&features(Some(&["level.a", "mel"])).unwrap()).unwrap_err();
+        let problem = common_hop(&features(Some(&["level.a", "mel"]), &Known::default()).unwrap()).unwrap_err();
         assert!(problem.detail.contains("512/22050"), "{}", problem.detail);
-        let problem = common_hop(&framed(&features(Some(&["level.bands", "level.a"])).unwrap())).unwrap_err();
+        let problem = common_hop(&framed(&features(Some(&["level.bands", "level.a"]), &Known::default()).unwrap())).unwrap_err();
         assert_eq!(problem.hint.as_deref(), Some("1s"));
     }
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer};
 use unicode_normalization::UnicodeNormalization;
 
 use super::rows::Sensor;
+use crate::descriptors::Known;
 use crate::plan::{self, Choice, History};
 use crate::store::retention::Retention;
 
@@ -88,10 +89,15 @@ impl NewSensor {
     }
 
     /// The sensor that this asks for, made at `now`. If one of that id was deleted, its plans go on.
-    pub(super) fn into_sensor(self, now: Micros, deleted: Option<Sensor>) -> Result<Sensor, Problem> {
+    pub(super) fn into_sensor(
+        self,
+        now: Micros,
+        deleted: Option<Sensor>,
+        known: &Known,
+    ) -> Result<Sensor, Problem> {
         check_id(&self.id)?;
         let algorithms = self.plan.unwrap_or_else(plan::sensor_default);
-        check_plan(&algorithms, self.calibration)?;
+        check_plan(&algorithms, self.calibration, known)?;
         let plans = match deleted {
             Some(deleted) => {
                 let mut plans = deleted.plans;
@@ -118,7 +124,7 @@ impl NewSensor {
 
 impl SensorChange {
     /// Changes a sensor at `now`.
-    pub(super) fn apply(self, sensor: &mut Sensor, now: Micros) -> Result<(), Problem> {
+    pub(super) fn apply(self, sensor: &mut Sensor, now: Micros, known: &Known) -> Result<(), Problem> {
         if let Some(name) = self.name {
             sensor.name = name.map(|name| checked_name(&name)).transpose()?;
         }
@@ -141,13 +147,17 @@ impl SensorChange {
             None => current.algorithms.clone(),
         };
         let calibration = self.calibration.unwrap_or(current.calibration);
-        check_plan(&algorithms, calibration)?;
+        check_plan(&algorithms, calibration, known)?;
         sensor.plans.change(now, algorithms, calibration);
         Ok(())
     }
 }
 
-fn check_id(id: &str) -> Result<(), Problem> {
+/// Refuses what is no id of a sensor.
+///
+/// # Errors
+/// 400, saying what one is.
+pub fn check_id(id: &str) -> Result<(), Problem> {
     let letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let good = (1..=63).contains(&id.len())
         && id.bytes().all(|byte| letter(byte) || byte == b'-')
@@ -158,8 +168,8 @@ fn check_id(id: &str) -> Result<(), Problem> {
     Err(Problem::bad_field("id", "a sensor's id is 1 to 63 of a-z, 0-9 and -, and does not begin with -"))
 }
 
-fn check_plan(algorithms: &[Choice], calibration: Option<f64>) -> Result<(), Problem> {
-    plan::check(algorithms)?;
+fn check_plan(algorithms: &[Choice], calibration: Option<f64>, known: &Known) -> Result<(), Problem> {
+    plan::check(algorithms, known)?;
     if let Some(calibration) = calibration {
         plan::check_calibration(calibration)?;
     }
@@ -201,7 +211,7 @@ mod tests {
     use super::*;
 
     fn make(json: &str) -> Result<Sensor, Problem> {
-        serde_json::from_str::<NewSensor>(json).unwrap().into_sensor(7, None)
+        serde_json::from_str::<NewSensor>(json).unwrap().into_sensor(7, None, &Known::default())
     }
 
     fn refused(json: &str) -> (Option<String>, Option<String>) {
@@ -242,14 +252,14 @@ mod tests {
     fn a_change_touches_what_is_sent_only() {
         let mut sensor = make(r#"{"id":"a","name":"A","latitude":1,"timezone":"Europe/Paris"}"#).unwrap();
         let change = |json: &str| serde_json::from_str::<SensorChange>(json).unwrap();
-        change(r#"{"name":null,"longitude":2}"#).apply(&mut sensor, 9).unwrap();
+        change(r#"{"name":null,"longitude":2}"#).apply(&mut sensor, 9, &Known::default()).unwrap();
         assert_eq!((sensor.name.as_deref(), sensor.latitude, sensor.longitude), (None, Some(1.0), Some(2.0)));
         assert_eq!(sensor.plans.current().version, 1, "the plan did not change");
-        change(r#"{"calibration":94}"#).apply(&mut sensor, 10).unwrap();
-        change(r#"{"plan":[{"algorithm":"level"}]}"#).apply(&mut sensor, 11).unwrap();
+        change(r#"{"calibration":94}"#).apply(&mut sensor, 10, &Known::default()).unwrap();
+        change(r#"{"plan":[{"algorithm":"level"}]}"#).apply(&mut sensor, 11, &Known::default()).unwrap();
         let plan = sensor.plans.current();
         assert_eq!((plan.version, plan.calibration, plan.algorithms.len(), plan.from), (3, Some(94.0), 1, 11));
-        change(r#"{"plan":null,"calibration":null}"#).apply(&mut sensor, 12).unwrap();
+        change(r#"{"plan":null,"calibration":null}"#).apply(&mut sensor, 12, &Known::default()).unwrap();
         assert_eq!(sensor.plans.current().algorithms, plan::sensor_default());
     }
 
@@ -257,7 +267,7 @@ mod tests {
     fn a_sensor_that_is_made_again_goes_on_with_its_plans() {
         let mut old = make(r#"{"id":"a","calibration":94}"#).unwrap();
         old.deleted_at = Some(8);
-        let new = serde_json::from_str::<NewSensor>(r#"{"id":"a"}"#).unwrap().into_sensor(9, Some(old)).unwrap();
+        let new = serde_json::from_str::<NewSensor>(r#"{"id":"a"}"#).unwrap().into_sensor(9, Some(old), &Known::default()).unwrap();
         assert_eq!((new.plans.current().version, new.plans.at(8).calibration, new.deleted_at), (2, Some(94.0), None));
     }
 }

@@ -11,6 +11,7 @@ use antiphon_platform::db::{DbError, ReadTransaction, Reader, Statement};
 use antiphon_platform::http::{Problem, nearest};
 
 pub use directory::{Directory, Known};
+pub use fields::check_id;
 pub use health::Health;
 pub use rows::Sensor;
 

@@ -15,6 +15,7 @@ use super::fields::{NewSensor, SensorChange};
 use super::health::{Health, health};
 use super::rows::{self, Sensor};
 use super::{Directory, keys};
+use crate::descriptors::Known;
 use crate::plan::Choice;
 use crate::store::retention::{Retention, delete_sensor};
 
@@ -142,7 +143,7 @@ async fn create(
     let present = rows::get(&mut tx, request.id()).await?;
     let exists = present.as_ref().is_some_and(|present| present.deleted_at.is_none());
     let again = present.is_some();
-    let sensor = request.into_sensor(now, present)?;
+    let sensor = request.into_sensor(now, present, &Known::load(&mut tx).await?)?;
     if exists {
         return Err(Problem::conflict(format!("there is a sensor {} already", sensor.id)).field("id"));
     }
@@ -252,7 +253,7 @@ async fn change(
         return Err(super::unknown(&api.database.reader(), &sensor).await);
     };
     let JsonBody(request) = request?;
-    request.apply(&mut found, now)?;
+    request.apply(&mut found, now, &Known::load(&mut tx).await?)?;
     rows::update(&mut tx, &found).await?;
     let view = view(&mut tx, found, now).await?;
     tx.commit().await?;

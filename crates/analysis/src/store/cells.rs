@@ -283,7 +283,10 @@ impl LayerRow {
     /// # Errors
     /// [`StoreError::UnknownLayer`] when this build's registry has no such layer.
     pub fn layout(&self) -> Result<&'static Layer, StoreError> {
-        antiphon_features::cells::layer(&self.algorithm, &self.layer)
-            .ok_or_else(|| StoreError::UnknownLayer { algorithm: self.algorithm.clone(), layer: self.layer.clone() })
+        let found = match self.foreign {
+            Some(foreign) => foreign.layer(&self.layer),
+            None => antiphon_features::cells::layer(&self.algorithm, &self.layer),
+        };
+        found.ok_or_else(|| StoreError::UnknownLayer { algorithm: self.algorithm.clone(), layer: self.layer.clone() })
     }
 }

@@ -29,6 +29,9 @@ pub enum StoreError {
         /// The layer.
         layer: String,
     },
+    /// A result of a foreign group whose descriptor is not stored, or not yet.
+    #[error("{0}")]
+    NotKnownYet(String),
     /// A message that can never be stored.
     #[error("{0}")]
     Refused(String),

@@ -3,9 +3,21 @@
 use antiphon_platform::db::Migration;
 
 /// Every schema step, in order.
-pub const MIGRATIONS: &[Migration] = &[Migration {
-    owner: "analysis",
-    version: 1,
-    sqlite: include_str!("sql/schema_1.sqlite.sql"),
-    postgres: include_str!("sql/schema_1.postgres.sql"),
-}];
+pub const MIGRATIONS: &[Migration] = &[
+    Migration {
+        owner: "analysis",
+        version: 1,
+        sqlite: include_str!("sql/schema_1.sqlite.sql"),
+        postgres: concat!(
+        include_str!("sql/schema_1.postgres.sql"),
+        include_str!("sql/features_1s.postgres.sql"),
+        include_str!("sql/layers_1.postgres.sql"),
+    ),
+    },
+    Migration {
+        owner: "analysis",
+        version: 2,
+        sqlite: include_str!("sql/schema_2.sqlite.sql"),
+        postgres: include_str!("sql/schema_2.postgres.sql"),
+    },
+];

@@ -77,6 +77,21 @@ pub fn decode_block(layer: &Layer, minute: i64, bytes: &[u8]) -> Result<Vec<Part
     Ok(partials)
 }
 
+/// The same partials as blocks of at most `most` bytes each, or of one partial each where that is not enough. Their
+/// lengths are about equal.
+pub fn split_block(layer: &Layer, minute: i64, bytes: &[u8], most: usize) -> Result<Vec<Vec<u8>>, CellError> {
+    let partials = decode_block(layer, minute, bytes)?;
+    let mut parts = bytes.len().div_ceil(most.max(1)).max(1);
+    loop {
+        let share = partials.len().div_ceil(parts).max(1);
+        let blocks: Vec<Vec<u8>> = partials.chunks(share).map(|some| encode_block(layer, some)).collect();
+        if share == 1 || blocks.iter().all(|block| block.len() <= most) {
+            return Ok(blocks);
+        }
+        parts += 1;
+    }
+}
+
 /// The bytes of a cell.
 pub fn encode_cell(cell: &Cell) -> Vec<u8> {
     let mut out = vec![FORMAT];

@@ -14,7 +14,7 @@ mod loudness;
 mod overlap;
 mod value;
 
-pub use block::{decode_block, decode_cell, encode_block, encode_cell};
+pub use block::{decode_block, decode_cell, encode_block, encode_cell, split_block};
 pub use bytes::CellError;
 pub use fields::Rule;
 pub use frames::{FRAMES, Frame, decode_frames, frame_columns};
@@ -119,7 +119,7 @@ pub fn layer(algorithm: &str, layer: &str) -> Option<&'static Layer> {
 
 impl Layer {
     /// The layers that a descriptor's series are stored in.
-    pub(crate) fn all_of(descriptor: &'static Descriptor) -> Vec<Layer> {
+    pub fn all_of(descriptor: &'static Descriptor) -> Vec<Layer> {
         let mut layers: Vec<Layer> = Vec::new();
         for (output, series) in descriptor.series() {
             for name in [Some(series.layer), series.histogram].into_iter().flatten() {
@@ -150,16 +150,21 @@ impl Layer {
         self.kind != LayerKind::Preview
     }
 
-    /// Number of fields of a layer of fields; 0 of others.
-    pub(crate) fn width(&self) -> usize {
+    /// How each field of a layer of fields is merged; none for others.
+    pub fn rules(&self) -> &[Rule] {
         match &self.kind {
-            LayerKind::Fields { rules, .. } => rules.len(),
-            _ => 0,
+            LayerKind::Fields { rules, .. } => rules,
+            _ => &[],
         }
     }
 
+    /// Number of fields of a layer of fields; 0 of others.
+    pub(crate) fn width(&self) -> usize {
+        self.rules().len()
+    }
+
     /// The first field of an output, in a layer of fields.
-    pub(crate) fn field(&self, output: &str) -> Option<usize> {
+    pub fn field(&self, output: &str) -> Option<usize> {
         match &self.kind {
             LayerKind::Fields { outputs, .. } => {
                 outputs.iter().find(|(name, _)| *name == output).map(|(_, first)| *first)

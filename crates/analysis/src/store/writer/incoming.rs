@@ -2,10 +2,11 @@
 
 use antiphon_features::cells::{FRAMES, decode_block, decode_frames};
 use antiphon_platform::clock::{Micros, SECOND};
-use antiphon_platform::queue::Message;
+use antiphon_platform::queue::{Group, Message};
 use bytes::Bytes;
 use prost::Message as _;
 
+use crate::descriptors::{Known, Misfit, fit, group_of};
 use crate::messages::{self, SourceKind as Kind};
 use crate::store::error::StoreError;
 use crate::store::sources::SourceKind;
@@ -15,6 +16,8 @@ const LONGEST_PIECE: Micros = 31 * 86_400 * SECOND;
 
 /// The year 10,000 in µs since 1970: no time is later.
 const LATEST: Micros = 253_402_300_800 * SECOND;
+
+const MINUTE: Micros = 60 * SECOND;
 
 /// Parts of one result. At 1 MiB each that is far more than a day of frames.
 const MOST_PARTS: u32 = 4_096;
@@ -86,6 +89,27 @@ impl Incoming {
         Ok(incoming)
     }
 
+    /// Whether it says that it is, or holds, something of a foreign group.
+    pub(super) fn is_foreign(&self) -> bool {
+        let mut algorithms = self.result.blocks.iter().map(|block| &block.algorithm);
+        self.result.group.starts_with(Group::FOREIGN_PREFIX)
+            || algorithms.any(|algorithm| group_of(algorithm).is_some())
+            || self.result.annotations.iter().any(|found| group_of(&found.algorithm).is_some())
+    }
+
+    /// Checks it against what foreign groups told, and brings it into the form in which it is stored.
+    ///
+    /// # Errors
+    /// [`StoreError::NotKnownYet`] while its descriptor is not stored, [`StoreError::Refused`] if it does not fit.
+    pub(super) fn fit(&mut self, known: &Known) -> Result<(), StoreError> {
+        fit(&mut self.result, known).map_err(|misfit| match misfit {
+            Misfit::Unknown { .. } => StoreError::NotKnownYet(misfit.to_string()),
+            Misfit::Never(_) => StoreError::Refused(misfit.to_string()),
+        })?;
+        self.body = self.result.encode_to_vec().into();
+        Ok(())
+    }
+
     /// Whether this is all of the result.
     pub(super) fn is_whole(&self) -> bool {
         self.result.parts == 1
@@ -96,10 +120,18 @@ impl Incoming {
         if self.result.groups.is_empty() { std::slice::from_ref(&self.result.group) } else { &self.result.groups }
     }
 
+    /// The minutes of the epoch that its blocks are of.
+    pub(super) fn minutes(&self) -> impl Iterator<Item = i64> {
+        self.result.blocks.iter().map(|block| block.minute)
+    }
+
     fn check_contents(&self) -> Result<(), StoreError> {
         for block in &self.result.blocks {
             check_name("algorithm", &block.algorithm)?;
             check_name("layer", &block.layer)?;
+            if !(0..LATEST / MINUTE).contains(&block.minute) {
+                return Err(refused("a block lies outside the years 1970 to 9999"));
+            }
             check_block(block)?;
         }
         for annotation in &self.result.annotations {
@@ -107,6 +139,7 @@ impl Incoming {
             check_name("type", &annotation.r#type)?;
             let numbers = [annotation.value, annotation.confidence];
             if annotation.label.len() > LONGEST_LABEL
+                || annotation.label.contains('\0')
                 || annotation.from > annotation.to
                 || numbers.iter().flatten().any(|number| !number.is_finite())
             {
@@ -133,10 +166,9 @@ impl Incoming {
         if keys.windows(2).any(|pair| pair[0] == pair[1]) {
             return Err(refused("two blocks have the same layer and minute"));
         }
-        let minute = 60 * SECOND;
         let far = |block: &messages::Block| {
-            let start = block.minute.saturating_mul(minute);
-            start > *near.end() || start.saturating_add(minute) < *near.start()
+            let start = block.minute.saturating_mul(MINUTE);
+            start > *near.end() || start.saturating_add(MINUTE) < *near.start()
         };
         if result.blocks.iter().any(far) {
             return Err(refused("a block lies outside of what was analysed"));
@@ -154,9 +186,9 @@ pub(crate) fn song_name(id: &[u8; 20]) -> String {
 }
 
 fn check_name(what: &str, name: &str) -> Result<(), StoreError> {
-    if name.is_empty() || name.len() > LONGEST_NAME {
+    if name.is_empty() || name.len() > LONGEST_NAME || name.contains('\0') {
         return Err(StoreError::Refused(format!(
-            "the name of the {what} is empty or longer than {LONGEST_NAME} bytes"
+            "the name of the {what} is empty, longer than {LONGEST_NAME} bytes, or holds the character NUL"
         )));
     }
     Ok(())
@@ -164,6 +196,10 @@ fn check_name(what: &str, name: &str) -> Result<(), StoreError> {
 
 /// Reads a block once, so that nothing unreadable is ever stored.
 fn check_block(block: &messages::Block) -> Result<(), StoreError> {
+    if group_of(&block.algorithm).is_some() {
+        // What it must be is not in the registry: `fit` checks it.
+        return Ok(());
+    }
     let damaged = |error| {
         let (algorithm, layer) = (&block.algorithm, &block.layer);
         StoreError::Refused(format!("a block of {algorithm}, layer {layer}, cannot be read: {error}"))

@@ -1,0 +1,1 @@
+select data from descriptors where name = $1 and version = $2

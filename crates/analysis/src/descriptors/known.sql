@@ -1,0 +1,1 @@
+select name, version, digest from descriptors order by name, version
