@@ -20,6 +20,7 @@ mod postgres;
 mod process;
 mod proxy;
 mod rabbitmq;
+mod tls;
 
 pub use aws_api::AwsApi;
 pub use icecast::Icecast;

@@ -66,8 +66,9 @@ impl ObjectStore {
                 })
             })
             .collect();
+        crate::tls::make(&process);
         process.write("s3.json", &json!({ "identities": identities }).to_string());
-        let ports: Vec<Port> = (0..8).map(|_| reserve()).collect();
+        let ports: Vec<Port> = (0..9).map(|_| reserve()).collect();
         let server =
             Self { address: SocketAddr::from(([127, 0, 0, 1], ports[0].number)), own: Some(Own { process, ports }) };
         server.restart();
@@ -116,6 +117,18 @@ impl ObjectStore {
         self.signed("GET", "").0 == 200
     }
 
+    /// Where it listens for TLS.
+    #[must_use]
+    pub fn tls_address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.own().ports.last().expect("there are nine").number))
+    }
+
+    /// The certificate, in PEM, that a client must trust for TLS.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        self.own().process.read("authority.pem")
+    }
+
     /// SIGKILL; returns when it is gone.
     pub fn kill(&self) {
         self.own().process.kill();
@@ -147,12 +160,15 @@ impl ObjectStore {
             "volume.port.grpc",
             "filer.port",
             "filer.port.grpc",
+            "s3.port.https",
         ];
         for (flag, port) in flags.iter().zip(ports) {
             server.arg(format!("-{flag}={}", port.number));
         }
         server.arg(format!("-dir={}", data.display()));
         server.arg(format!("-s3.config={}", process.folder().join("s3.json").display()));
+        server.arg(format!("-s3.cert.file={}", process.folder().join("server.pem").display()));
+        server.arg(format!("-s3.key.file={}", process.folder().join("server.key").display()));
         process.launch(&mut server);
     }
 
@@ -197,6 +213,13 @@ impl Bucket<'_> {
     #[must_use]
     pub fn url_at(&self, address: SocketAddr) -> String {
         self.url_of(ADMIN, ADMIN_PASSWORD, address)
+    }
+
+    /// The administrator's URL for TLS, by way of another address, such as that of a proxy before
+    /// [`ObjectStore::tls_address`].
+    #[must_use]
+    pub fn tls_url_at(&self, address: SocketAddr) -> String {
+        self.url_at(address).replacen("endpoint=http:", "endpoint=https:", 1)
     }
 
     /// The URL of another account, by way of `address`.

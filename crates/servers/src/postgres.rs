@@ -48,14 +48,17 @@ impl Postgres {
                 .arg("--pwfile")
                 .arg(password),
         );
+        let certificate = crate::tls::make(&process);
         let on = if durability == Durability::Full { "on" } else { "off" };
         process.write(
             "data/postgresql.auto.conf",
             &format!(
                 "listen_addresses = '127.0.0.1'\nport = {}\nunix_socket_directories = ''\nmax_connections = 300\n\
                  fsync = {on}\nsynchronous_commit = {on}\nfull_page_writes = {on}\nlog_min_messages = warning\n\
-                 timezone = 'UTC'\n",
-                port.number
+                 timezone = 'UTC'\nssl = on\nssl_cert_file = '{}'\nssl_key_file = '{}'\n",
+                port.number,
+                certificate.certificate.display(),
+                certificate.key.display()
             ),
         );
         let address = SocketAddr::from(([127, 0, 0, 1], port.number));
@@ -103,6 +106,12 @@ impl Postgres {
     #[must_use]
     pub fn answers(&self) -> bool {
         psql(&self.url(), "SELECT 1").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|it| it.success())
+    }
+
+    /// The certificate, in PEM, that a client must trust for TLS on the same port.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        self.process().read("authority.pem")
     }
 
     /// The name of its folder below the temporary folder, which its processes carry in `ANTIPHON_TEST_SERVER`.

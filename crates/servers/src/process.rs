@@ -92,6 +92,11 @@ impl Process {
         path
     }
 
+    /// A file of the folder.
+    pub fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.folder.join(name)).expect("the server's own file")
+    }
+
     /// A program of this server: marked, as the server's user, in the server's folder.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);

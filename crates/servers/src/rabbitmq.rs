@@ -32,6 +32,7 @@ struct Ports {
     amqp: Port,
     management: Port,
     mqtt: Port,
+    tls: Port,
     prometheus: Port,
     distribution: Port,
     name_server: Port,
@@ -52,18 +53,29 @@ impl RabbitMq {
             amqp: reserve(),
             management: reserve(),
             mqtt: reserve(),
+            tls: reserve(),
             prometheus: reserve(),
             distribution: reserve(),
             name_server: reserve(),
         };
+        let certificate = crate::tls::make(&process);
         process.write(
             "rabbitmq.conf",
             &format!(
                 "listeners.tcp.1 = 127.0.0.1:{}\nmanagement.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {}\n\
                  mqtt.listeners.tcp.1 = 127.0.0.1:{}\nprometheus.tcp.ip = 127.0.0.1\nprometheus.tcp.port = {}\n\
                  default_user = {ADMIN}\ndefault_pass = {ADMIN_PASSWORD}\nloopback_users = none\n\
-                 vm_memory_high_watermark.absolute = 1GB\ndisk_free_limit.absolute = 50MB\n",
-                ports.amqp.number, ports.management.number, ports.mqtt.number, ports.prometheus.number
+                 vm_memory_high_watermark.absolute = 1GB\ndisk_free_limit.absolute = 50MB\n\
+                 listeners.ssl.1 = 127.0.0.1:{}\nssl_options.cacertfile = {}\nssl_options.certfile = {}\n\
+                 ssl_options.keyfile = {}\nssl_options.verify = verify_none\n",
+                ports.amqp.number,
+                ports.management.number,
+                ports.mqtt.number,
+                ports.prometheus.number,
+                ports.tls.number,
+                certificate.authority.display(),
+                certificate.certificate.display(),
+                certificate.key.display()
             ),
         );
         process.write("enabled_plugins", "[rabbitmq_management,rabbitmq_prometheus,rabbitmq_mqtt].\n");
@@ -178,6 +190,18 @@ impl RabbitMq {
             && TcpStream::connect_timeout(&self.mqtt, Duration::from_secs(1)).is_ok()
     }
 
+    /// Where it takes AMQP by TLS.
+    #[must_use]
+    pub fn tls_address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.own().ports.tls.number))
+    }
+
+    /// The certificate, in PEM, that a client must trust for TLS.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        self.own().process.read("authority.pem")
+    }
+
     /// The name of its folder below the temporary folder, which its processes carry in `ANTIPHON_TEST_SERVER`.
     #[must_use]
     pub fn mark(&self) -> String {
@@ -248,6 +272,13 @@ impl VirtualHost<'_> {
     #[must_use]
     pub fn url_at(&self, address: SocketAddr) -> String {
         url(ADMIN, ADMIN_PASSWORD, address, &self.name)
+    }
+
+    /// The administrator's URL for TLS, by way of another address, such as that of a proxy before
+    /// [`RabbitMq::tls_address`].
+    #[must_use]
+    pub fn tls_url_at(&self, address: SocketAddr) -> String {
+        self.url_at(address).replacen("amqp:", "amqps:", 1)
     }
 
     /// The URL of another account.

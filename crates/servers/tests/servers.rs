@@ -122,6 +122,31 @@ fn servers_end_with_the_process_that_started_them() {
     }
 }
 
+#[test]
+fn servers_speak_tls_with_a_certificate_that_can_be_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    let check = |name: &str, address: std::net::SocketAddr, authority: String, protocol: &[&str]| {
+        let file = folder.path().join(name);
+        std::fs::write(&file, authority).unwrap();
+        let output = Command::new("openssl")
+            .args(["s_client", "-verify_return_error", "-verify_ip", "127.0.0.1", "-brief"])
+            .args(["-connect", &address.to_string(), "-CAfile"])
+            .arg(file)
+            .args(protocol)
+            .stdin(std::process::Stdio::null())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains("Verification: OK"), "{name}: {said}");
+    };
+    let postgres = Postgres::start(Durability::None);
+    check("postgres", postgres.address(), postgres.authority(), &["-starttls", "postgres"]);
+    let rabbitmq = RabbitMq::start();
+    check("rabbitmq", rabbitmq.tls_address(), rabbitmq.authority(), &[]);
+    let store = ObjectStore::start();
+    check("store", store.tls_address(), store.authority(), &[]);
+}
+
 /// A server that sends back what it gets, and a proxy before it.
 fn echo() -> Proxy {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

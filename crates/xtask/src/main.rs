@@ -2,6 +2,7 @@
 
 mod bench;
 mod generate;
+mod servers;
 mod setup;
 mod structure;
 mod tasks;
@@ -17,7 +18,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Installs what the tests need (Debian packages, once) and runs all tests.
+    /// Installs what the tests need (once), starts the servers that they share, and runs all tests.
     Test {
         /// Random SIGKILLs in the kill test.
         #[arg(long, default_value_t = 20)]
@@ -25,9 +26,14 @@ enum Command {
         /// Power cuts in the power-cut test.
         #[arg(long, default_value_t = 100)]
         power_cuts: u32,
+        /// Faults of networks, roles and servers in the fault test.
+        #[arg(long, default_value_t = 20)]
+        faults: u32,
         /// Only tests whose name contains this.
         filter: Option<String>,
     },
+    /// Runs the servers that tests share until it is ended, and prints the variables by which `cargo test` finds them.
+    Servers,
     /// Runs the fuzz targets in rotation.
     Fuzz {
         /// How long in all.
@@ -50,7 +56,10 @@ enum Command {
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
-        Command::Test { kills, power_cuts, filter } => tasks::test(kills, power_cuts, filter.as_deref()),
+        Command::Test { kills, power_cuts, faults, filter } => {
+            tasks::test(kills, power_cuts, faults, filter.as_deref())
+        }
+        Command::Servers => servers::run(),
         Command::Fuzz { seconds } => tasks::fuzz(seconds),
         Command::Deny => tasks::deny(),
         Command::Generate { check } => generate::run(check),

