@@ -19,7 +19,7 @@ pub mod reference;
 pub mod server;
 pub mod time;
 
-pub use body::{Json, UploadBody, read_body, read_json};
+pub use body::{Json, UploadBody, parse_json, read_body, read_json};
 pub use layers::{Finish, finish};
 pub use limits::Limiter;
 pub use names::nearest;

@@ -14,6 +14,7 @@ pub mod disk;
 pub mod fault;
 pub mod http;
 pub mod jobs;
+pub mod outbound;
 pub mod outbox;
 pub mod queue;
 pub mod secrets;

@@ -26,6 +26,9 @@ use crate::topics::{LONG_RECORDINGS, RECORDINGS};
 /// Longest audio file that travels in its message, in bytes; a longer one goes through blobs.
 pub const INLINE_LIMIT: usize = 1024 * 1024;
 
+/// Longest title, in bytes.
+pub const TITLE_LIMIT: usize = 500;
+
 /// How long the queue or the blob store may take to confirm.
 const CONFIRM: Duration = Duration::from_secs(4);
 
@@ -37,8 +40,9 @@ const HASH_ASIDE: usize = 256 * 1024;
 pub struct Acceptor {
     /// Where messages go.
     pub queue: Arc<dyn Queue>,
-    /// Where long audio goes, and such as a sensor's retention keeps.
-    pub blobs: Arc<dyn Blobs>,
+    /// Where long audio goes, and such as a sensor's retention keeps. A role without blobs takes short audio only, and
+    /// leaves the keeping to role `media`.
+    pub blobs: Option<Arc<dyn Blobs>>,
     /// Who writes the rows; a role without a database has none.
     pub rows: Option<Rows>,
     /// Now.
@@ -54,6 +58,10 @@ pub struct Offer {
     pub lead_in: u32,
     /// The bytes of the file, of a known format by their first bytes.
     pub audio: Bytes,
+    /// When it arrived, µs since 1970: what the sensor's health and clock are judged by.
+    pub arrived: Micros,
+    /// What is playing, if the source says so; at most [`TITLE_LIMIT`] bytes.
+    pub title: String,
     /// W3C trace context of the request, empty if there is none.
     pub trace: String,
 }
@@ -76,6 +84,9 @@ pub enum AcceptError {
     /// No confirm by the blob store.
     #[error(transparent)]
     Blobs(#[from] BlobError),
+    /// It does not fit into a message, and this role has no blob store for so many bytes.
+    #[error("audio of {0} bytes is too long for the broker; over HTTP it is taken")]
+    TooLong(usize),
 }
 
 impl From<AcceptError> for Problem {
@@ -83,6 +94,7 @@ impl From<AcceptError> for Problem {
         match error {
             AcceptError::Queue(error) => error.into(),
             AcceptError::Blobs(error) => error.into(),
+            AcceptError::TooLong(_) => Problem::too_large(INLINE_LIMIT as u64),
         }
     }
 }
@@ -93,23 +105,28 @@ impl Acceptor {
     /// # Errors
     /// An [`AcceptError`]: nothing is stored, or at most once.
     pub async fn accept(&self, sensor: &Known, offer: Offer) -> Result<Accepted, AcceptError> {
-        let accepted_at = self.clock.now();
         let digest = digest(offer.audio.clone()).await;
         let id = RecordingId::derive(&sensor.id, offer.start, offer.lead_in, &digest);
         let plan = sensor.plans.at(offer.start).to_message();
         let bytes = offer.audio.len();
-        let long = bytes > INLINE_LIMIT;
-        if long || sensor.keeps_audio {
+        let is_long = bytes > INLINE_LIMIT;
+        let needs_blob = is_long || sensor.keeps_audio;
+        if let Some(blobs) = self.blobs.as_ref().filter(|_| needs_blob) {
             let key = audio_key(id);
-            let stored = self.blobs.put(&key, one_chunk(offer.audio.clone()));
+            let stored = blobs.put(&key, one_chunk(offer.audio.clone()));
             within_bound(stored).await.unwrap_or_else(|late| Err(BlobError::Unavailable(late)))?;
             crash::point("accept.after-blob-before-publish");
         }
-        let row = Row { name: *id.as_bytes(), sensor: sensor.id.clone(), start: offer.start, accepted_at };
-        let (topic, message) = if long {
-            long_message(id, sensor, &offer, plan, accepted_at)
-        } else {
-            message(id, sensor, offer, plan, accepted_at)
+        let row =
+            Row { name: *id.as_bytes(), sensor: sensor.id.clone(), start: offer.start, accepted_at: offer.arrived };
+        let (topic, message) = match &self.blobs {
+            Some(_) if is_long => long_message(id, sensor, offer, plan, Bytes::new()),
+            None if is_long => return Err(AcceptError::TooLong(bytes)),
+            None if needs_blob => {
+                let audio = offer.audio.clone();
+                long_message(id, sensor, offer, plan, audio)
+            }
+            _ => whole_message(id, sensor, offer, plan),
         };
         let begun = Instant::now();
         self.publish(topic, message).await?;
@@ -147,13 +164,7 @@ async fn digest(audio: Bytes) -> [u8; 32] {
     }
 }
 
-fn message(
-    id: RecordingId,
-    sensor: &Known,
-    offer: Offer,
-    plan: messages::Plan,
-    accepted_at: Micros,
-) -> (Topic, Message) {
+fn whole_message(id: RecordingId, sensor: &Known, offer: Offer, plan: messages::Plan) -> (Topic, Message) {
     let recording = messages::Recording {
         id: Bytes::copy_from_slice(id.as_bytes()),
         sensor: sensor.id.clone(),
@@ -164,20 +175,16 @@ fn message(
         last_piece: true,
         plan: Some(plan),
         audio: offer.audio,
-        accepted_at,
+        accepted_at: offer.arrived,
         fault: String::new(),
+        title: offer.title,
     };
     let body = recording.encode_to_vec().into();
-    (RECORDINGS, envelope(id.to_string(), RECORDING_KIND, &sensor.id, accepted_at, offer.trace, body))
+    (RECORDINGS, envelope(id.to_string(), RECORDING_KIND, &sensor.id, offer.arrived, offer.trace, body))
 }
 
-fn long_message(
-    id: RecordingId,
-    sensor: &Known,
-    offer: &Offer,
-    plan: messages::Plan,
-    accepted_at: Micros,
-) -> (Topic, Message) {
+/// For audio that is in blobs, or is short and comes with the message, to be put there.
+fn long_message(id: RecordingId, sensor: &Known, offer: Offer, plan: messages::Plan, audio: Bytes) -> (Topic, Message) {
     let long = messages::LongRecording {
         id: Bytes::copy_from_slice(id.as_bytes()),
         sensor: sensor.id.clone(),
@@ -186,11 +193,13 @@ fn long_message(
         plan: Some(plan),
         blob: audio_key(id),
         keep: sensor.keeps_audio,
-        accepted_at,
+        accepted_at: offer.arrived,
+        audio,
+        title: offer.title,
     };
     let body = long.encode_to_vec().into();
     let kind = "antiphon.long_recording.v1";
-    (LONG_RECORDINGS, envelope(id.to_string(), kind, &sensor.id, accepted_at, offer.trace.clone(), body))
+    (LONG_RECORDINGS, envelope(id.to_string(), kind, &sensor.id, offer.arrived, offer.trace, body))
 }
 
 /// The CloudEvents type of a recording or a piece of one.

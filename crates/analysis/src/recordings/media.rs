@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::accept::{RECORDING_KIND, envelope};
 use super::cut::{PIECE_BYTES, Piece, Task, cut};
+use super::one_chunk;
 use crate::ids::{RecordingId, piece_message};
 use crate::messages;
 use crate::store::{Status, recording};
@@ -64,6 +65,9 @@ async fn publish_pieces(media: &Media, message: &Message) -> Result<(), Failure>
         .map_err(|error| Failure::Permanent(format!("the message is no long recording: {error}")))?;
     let no_id = |_| Failure::Permanent(String::from("the message names no recording"));
     let id = RecordingId::try_from(long.id.as_ref()).map_err(no_id)?;
+    if !long.audio.is_empty() {
+        return keep_and_pass_on(media, &long, id, &message.trace).await;
+    }
     let stream = match media.blobs.get(&long.blob, None).await {
         Ok(stream) => stream,
         Err(BlobError::NotFound(_)) => return without_audio(media, id).await,
@@ -93,6 +97,23 @@ async fn publish_pieces(media: &Media, message: &Message) -> Result<(), Failure>
     Ok(())
 }
 
+/// Short audio of a sensor whose retention keeps it, accepted by a role without a blob store.
+async fn keep_and_pass_on(
+    media: &Media,
+    long: &messages::LongRecording,
+    id: RecordingId,
+    trace: &str,
+) -> Result<(), Failure> {
+    if long.keep {
+        media.blobs.put(&long.blob, one_chunk(long.audio.clone())).await?;
+        crash::point("media.after-blob-before-publish");
+    }
+    let (start, lead_in, audio) = (long.start, long.lead_in, long.audio.to_vec());
+    let whole = Piece { number: 0, start, lead_in, last: true, audio, fault: String::new() };
+    media.queue.publish(RECORDINGS, vec![piece_of(long, id, whole, trace)]).await?;
+    Ok(())
+}
+
 /// A recording was sent twice, or this process died between deleting the audio and the ack: then all its pieces are
 /// published, and sooner or later it is stored.
 async fn without_audio(media: &Media, id: RecordingId) -> Result<(), Failure> {
@@ -117,6 +138,7 @@ fn piece_of(long: &messages::LongRecording, id: RecordingId, piece: Piece, trace
         audio: Bytes::from(piece.audio),
         accepted_at: long.accepted_at,
         fault: piece.fault,
+        title: long.title.clone(),
     };
     let message = piece_message(id, piece.number);
     let body = body.encode_to_vec().into();

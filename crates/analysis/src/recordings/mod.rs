@@ -3,6 +3,7 @@
 pub mod accept;
 mod cut;
 pub mod media;
+pub(crate) mod offered;
 mod representation;
 pub mod routes;
 mod rows;
@@ -20,6 +21,10 @@ use crate::ids::RecordingId;
 
 /// Every statement of this module, for the test that prepares them on each engine.
 pub const STATEMENTS: &[Statement] = &[rows::KNOWN];
+
+/// The type of the annotations that say what was playing, and the name under which they are kept: no algorithm finds it,
+/// the source says it.
+pub const TITLE: &str = "title";
 
 /// The blob that holds a recording's audio file: until it is cut, or as long as retention keeps it.
 #[must_use]

@@ -6,51 +6,37 @@ use std::time::Duration;
 use antiphon_audio::{SNIFF_BYTES, sniff};
 use antiphon_identity::Principal;
 use antiphon_platform::blobs::{BlobError, Blobs};
-use antiphon_platform::clock::{Micros, SECOND};
+use antiphon_platform::clock::Micros;
 use antiphon_platform::db::Reader;
 use antiphon_platform::http::layers::trace_context;
-use antiphon_platform::http::parameters::parse_seconds;
 use antiphon_platform::http::ranges::serve_blob;
 use antiphon_platform::http::{Page, Params, Problem, decode_cursor, read_json, time};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
-use base64::Engine;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
 use futures::TryStreamExt;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::accept::{Acceptor, Offer};
 use super::audio_key;
+use super::offered::{LEAD_IN_SECONDS, Offered, RecordingRequest, check_lead_in, check_start};
 use super::representation::RecordingView;
 use super::upload::{Uploads, content_length};
 use crate::ids::RecordingId;
 use crate::sensors::{self, Directory, Known};
 use crate::store::{Recording, SourceKind, Status, recording, recordings_overlapping, source};
 
-/// How far a sensor's clock may run ahead of ours.
-const AHEAD: Micros = 3_600 * SECOND;
-
-/// The longest lead-in, in seconds.
-const LEAD_IN_SECONDS: u32 = 5;
-
 /// How long a reader who waits for a recording gives its row to appear.
 const ROW_APPEARS: Duration = Duration::from_secs(1);
 
 /// Least time between two looks at a recording that somebody waits for.
 const LOOK_AGAIN: Duration = Duration::from_millis(40);
-
-/// Base64 as RFC 4648, section 4, padding optional.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &base64::alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
 
 /// What adding recordings needs.
 #[derive(Clone)]
@@ -146,28 +132,10 @@ async fn add(
     principal.may_add_to(&sensor)?;
     let sensor = api.sensor(&sensor).await?;
     let params = Params::parse(query.as_deref(), &["start", "lead_in"])?;
-    let start = api.check_start("start", params.required_time("start")?)?;
-    let lead_in = params.seconds("lead_in", 0..=LEAD_IN_SECONDS)?.unwrap_or(0);
+    let start = check_start("start", params.required_time("start")?, api.acceptor.clock.now())?;
+    let lead_in = check_lead_in(params.seconds("lead_in", 0..=LEAD_IN_SECONDS)?.unwrap_or(0))?;
     let upload = api.uploads.read(&headers, body).await?;
-    api.accept(&sensor, start, lead_in, upload.audio.clone(), &headers).await
-}
-
-/// A recording in JSON, for sensors that speak nothing else.
-#[derive(Debug, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-struct RecordingRequest {
-    /// The sensor's id.
-    #[schema(example = "roof")]
-    sensor_id: String,
-    /// When the first sample after the lead-in was heard: RFC 3339 with an offset.
-    #[schema(example = "2026-05-01T00:00:00Z")]
-    timestamp: String,
-    /// The bytes of a WAV or FLAC file in base64, standard alphabet, padding optional.
-    audio_data: String,
-    /// Seconds at the front that were sent before and yield nothing: 0 to 5, at most six decimals.
-    #[serde(default)]
-    #[schema(value_type = Option<f64>)]
-    lead_in: Option<serde_json::Number>,
+    api.accept(&sensor, Offered { start, lead_in, audio: upload.audio.clone() }, &headers).await
 }
 
 /// Add a recording of a sensor as JSON.
@@ -201,21 +169,15 @@ async fn add_json(
         413 => Problem::too_large(api.uploads.limit() as u64),
         _ => problem,
     })?;
-    principal.may_add_to(&request.sensor_id)?;
-    let sensor = api.sensor(&request.sensor_id).await?;
-    let start = time::parse(&request.timestamp)
-        .map_err(|error| Problem::bad_field("timestamp", format!("timestamp {error}")))?;
-    let start = api.check_start("timestamp", start)?;
-    let lead_in = match &request.lead_in {
-        Some(number) => json_lead_in(number)?,
-        None => 0,
-    };
-    let audio = BASE64
-        .decode(&request.audio_data)
-        .map_err(|error| Problem::bad_field("audio_data", format!("audio_data is not base64: {error}")))?;
-    drop(request.audio_data);
-    api.uploads.check(&audio)?;
-    api.accept(&sensor, start, lead_in, audio.into(), &headers).await
+    let sensor_id = request.sensor_id.as_deref().ok_or_else(no_sensor_id)?;
+    principal.may_add_to(sensor_id)?;
+    let sensor = api.sensor(sensor_id).await?;
+    let offered = request.check(api.acceptor.clock.now(), api.uploads.limit())?;
+    api.accept(&sensor, offered, &headers).await
+}
+
+fn no_sensor_id() -> Problem {
+    Problem::bad_request("bad-field", "missing field `sensor_id`").field("sensor_id")
 }
 
 impl AcceptApi {
@@ -226,27 +188,15 @@ impl AcceptApi {
         }
     }
 
-    fn check_start(&self, field: &str, start: Micros) -> Result<Micros, Problem> {
-        if start < 0 {
-            return Err(Problem::bad_field(field, format!("{field} is before 1970")));
-        }
-        if start > self.acceptor.clock.now() + AHEAD {
-            let detail = format!("{field} is more than an hour ahead of the server's clock");
-            return Err(Problem::bad_field(field, detail).hint(Some("check the sensor's clock")));
-        }
-        Ok(start)
-    }
-
     async fn accept(
         &self,
         sensor: &Known,
-        start: Micros,
-        lead_in: Micros,
-        audio: Bytes,
+        offered: Offered,
         headers: &HeaderMap,
     ) -> Result<(StatusCode, [(header::HeaderName, String); 1], Json<AcceptedView>), Problem> {
-        let lead_in = u32::try_from(lead_in).unwrap_or(u32::MAX);
-        let offer = Offer { start, lead_in, audio, trace: trace_context(headers) };
+        let Offered { start, lead_in, audio } = offered;
+        let arrived = self.acceptor.clock.now();
+        let offer = Offer { start, lead_in, audio, arrived, title: String::new(), trace: trace_context(headers) };
         let accepted = self.acceptor.accept(sensor, offer).await?;
         let view = AcceptedView {
             id: accepted.id.to_string(),
@@ -264,14 +214,6 @@ impl AcceptApi {
 /// escape slashes, and the other fields.
 fn json_limit(limit: usize) -> usize {
     limit.div_ceil(3) * 4 / 16 * 17 + 64 * 1024
-}
-
-fn json_lead_in(number: &serde_json::Number) -> Result<Micros, Problem> {
-    let text = number.as_f64().map_or_else(String::new, |seconds| seconds.to_string());
-    parse_seconds(&text).filter(|lead_in| *lead_in <= i64::from(LEAD_IN_SECONDS) * SECOND).ok_or_else(|| {
-        let detail = format!("lead_in must be a number of seconds from 0 to {LEAD_IN_SECONDS}, at most six decimals");
-        Problem::bad_field("lead_in", detail)
-    })
 }
 
 /// How far a recording has come.

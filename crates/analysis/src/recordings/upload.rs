@@ -85,20 +85,20 @@ impl Uploads {
             Ok(Err(_)) | Err(_) => Err(Problem::unavailable("too much audio is being sent at once")),
         }
     }
+}
 
-    /// Takes an audio file that came inside something else.
-    ///
-    /// # Errors
-    /// As [`read`](Self::read).
-    pub(super) fn check(&self, audio: &[u8]) -> Result<(), Problem> {
-        if audio.is_empty() {
-            return Err(empty());
-        }
-        if audio.len() > self.limit {
-            return Err(Problem::too_large(self.limit as u64));
-        }
-        known_format(audio)
+/// Whether an audio file that came inside something else may be taken: at most `limit` bytes of a known format.
+///
+/// # Errors
+/// 400 for no bytes, 413 over the limit, 415 for what is no audio by its first bytes.
+pub(crate) fn check_audio(audio: &[u8], limit: usize) -> Result<(), Problem> {
+    if audio.is_empty() {
+        return Err(empty());
     }
+    if audio.len() > limit {
+        return Err(Problem::too_large(limit as u64));
+    }
+    known_format(audio)
 }
 
 /// The announced length in bytes.

@@ -10,6 +10,7 @@ use antiphon_platform::clock::Micros;
 use super::parts::{Emit, Parts};
 use super::{Failure, KEPT};
 use crate::messages;
+use crate::recordings::TITLE;
 
 /// Samples after which finished blocks are handed on.
 const TAKE_AFTER: u64 = 1 << 20;
@@ -26,6 +27,8 @@ pub(super) struct Job {
     pub(super) place: Place,
     /// Why there is no more audio than in this file, if the source of the file broke off.
     pub(super) fault: String,
+    /// What is playing, if the source says so.
+    pub(super) title: String,
     /// How long it may take.
     pub(super) time_limit: Duration,
 }
@@ -89,15 +92,32 @@ pub(super) fn analyze(job: Job, mut decoder: Decoder, emit: &mut Emit<'_>) -> Re
     }
     let (from, to) = numbers.interval(frames - numbers.lead_in);
     let fault = broke_off.clone().unwrap_or(job.fault);
+    let title = job.title;
     let calibrated = job.calibration_db.is_some();
     let last = |part: &mut messages::Result| {
         (part.from, part.to) = (from, to);
         (part.sample_rate, part.channels) = (info.rate, u32::from(info.channels));
         part.fault = fault;
         part.calibrated = calibrated;
+        part.annotations.extend(titled(title, from, to));
     };
     parts.finish(session.finish(), last, emit)?;
     broke_off.map_or(Ok(()), |reason| Err(Failure::Permanent(reason + KEPT)))
+}
+
+/// What the source said is playing. It goes on in the neighbours, whose readers join it.
+fn titled(title: String, from: Micros, to: Micros) -> Option<messages::Annotation> {
+    (!title.is_empty()).then(|| messages::Annotation {
+        algorithm: TITLE.to_owned(),
+        version: 1,
+        r#type: TITLE.to_owned(),
+        label: title,
+        from,
+        to,
+        open_start: true,
+        open_end: true,
+        ..messages::Annotation::default()
+    })
 }
 
 /// Sample numbers of a file (DESIGN: round(start µs x rate / 10^6) on the absolute grid).
@@ -175,7 +195,15 @@ mod tests {
         let items = vec![Item { algorithm: String::from("level"), ..Item::default() }];
         let time_limit = Duration::from_secs(60);
         let frame = messages::Result::default();
-        let job = Job { frame, items, calibration_db: Some(94.0), place, fault: String::new(), time_limit };
+        let job = Job {
+            frame,
+            items,
+            calibration_db: Some(94.0),
+            place,
+            fault: String::new(),
+            title: String::from("Trio in E"),
+            time_limit,
+        };
         let mut parts = Vec::new();
         let decoder = Decoder::from_bytes(file.into(), Limits::default()).unwrap();
         let outcome = analyze(job, decoder, &mut collect(&mut parts));
@@ -190,6 +218,9 @@ mod tests {
         assert_eq!((last.from, last.to), (MAY + 250_000, MAY + 2_250_000));
         assert_eq!((last.sample_rate, last.channels, last.calibrated, last.fault.as_str()), (8_000, 1, true, ""));
         assert!(!last.blocks.is_empty());
+        let titles: Vec<_> = last.annotations.iter().filter(|annotation| annotation.r#type == TITLE).collect();
+        assert_eq!(titles.iter().map(|title| title.label.as_str()).collect::<Vec<_>>(), ["Trio in E"]);
+        assert_eq!((titles[0].from, titles[0].to), (last.from, last.to));
     }
 
     #[test]

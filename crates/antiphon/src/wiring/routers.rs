@@ -29,7 +29,7 @@ pub fn api(wiring: &Wiring) -> Result<OpenApiRouter> {
     let directory = Directory::new(reader.clone(), clock.clone());
     let rows = Some(Rows::start(database.clone()));
     let accept = AcceptApi {
-        acceptor: Acceptor { queue, blobs: Arc::clone(&blobs), rows, clock: clock.clone() },
+        acceptor: Acceptor { queue, blobs: Some(Arc::clone(&blobs)), rows, clock: clock.clone() },
         directory: directory.clone(),
         reader: reader.clone(),
         uploads: Uploads::new(wiring.limits.recording),
@@ -66,11 +66,12 @@ pub fn query_only(wiring: &Wiring) -> Result<OpenApiRouter> {
 fn reads(wiring: &Wiring) -> Result<OpenApiRouter> {
     let reader = wiring.connections.reader("query")?;
     let clock = wiring.clock.clone();
-    Ok(OpenApiRouter::default()
+    let router = OpenApiRouter::default()
         .merge(sensors::routes::read_routes(sensors::routes::ReadApi { reader: reader.clone(), clock: clock.clone() }))
         .merge(recordings::read_routes(recordings::ReadApi { reader: reader.clone() }))
         .merge(antiphon_catalog::read_routes(reader.clone()))
-        .merge(query::router(query::Api::new(reader, clock, wiring.public_reads))))
+        .merge(query::router(query::Api::new(reader.clone(), clock, wiring.public_reads)));
+    Ok(query::staleness::tell(router, reader))
 }
 
 /// What the analysis keeps about songs, and the catalogue does not know of.

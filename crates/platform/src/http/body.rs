@@ -45,11 +45,18 @@ pub async fn read_json<T: DeserializeOwned>(headers: &HeaderMap, body: Body, lim
             return Err(problem.hint(Some("send Content-Type: application/json")));
         }
     }
-    let bytes = read_body(headers, body, limit).await?;
+    parse_json(&read_body(headers, body, limit).await?)
+}
+
+/// Reads JSON that is in memory.
+///
+/// # Errors
+/// 400 for nothing, what is no JSON, and a field that is unknown, missing or wrong, which is named.
+pub fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     if bytes.is_empty() {
         return Err(Problem::bad_request("empty-body", "the body is empty; this route reads a JSON object"));
     }
-    let mut deserializer = serde_json::Deserializer::from_slice(&bytes);
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();
         json_problem(&path, error.inner())

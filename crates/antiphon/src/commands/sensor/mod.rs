@@ -1,13 +1,11 @@
 //! `antiphon sensor`: manage sensors, and be one.
 
 mod input;
-mod pieces;
 mod record;
 mod sender;
 mod simulate;
 mod spool;
 mod status;
-mod timeline;
 
 use std::process::ExitCode;
 

@@ -7,17 +7,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
+use antiphon_analysis::pieces::{Cut, Cutter, Piece, Timeline, duration};
 use antiphon_audio::encode::PcmFormat;
 use antiphon_platform::clock::{Clock, Micros, SECOND};
 use anyhow::{Context, Result};
 use serde_json::json;
 
 use super::input::{Input, PcmOptions, Program, StandardInput};
-use super::pieces::{Cut, Cutter};
 use super::sender::{Attempt, Sender};
 use super::spool::Spool;
 use super::status::Status;
-use super::timeline::{Timeline, duration};
 use crate::cli::Globals;
 use crate::commands::output::{counted, print_json};
 use crate::commands::server::ServerOptions;
@@ -157,7 +156,7 @@ fn record(arguments: &Arguments, clock: &Clock, spool: &Spool, status: &Status, 
         }
     };
     if let Some((_, Some(mut live))) = cutting {
-        keep(live.cutter.finish()?.into_iter().collect(), spool, status)?;
+        keep(live.cutter.finish().context("a piece cannot be encoded")?.into_iter().collect(), spool, status)?;
     }
     let stopped = stop.load(Ordering::Relaxed);
     match program {
@@ -252,7 +251,7 @@ impl Live {
         clock: &Clock,
         status: &Status,
         stop: &AtomicBool,
-    ) -> Result<Vec<super::pieces::Piece>> {
+    ) -> Result<Vec<Piece>> {
         let format = *self.cutter.format();
         let end = self.cutter.timeline().frames() + (samples.len() / usize::from(format.channels)) as u64;
         let heard = duration(end, format.rate);
@@ -271,11 +270,11 @@ impl Live {
                 std::thread::park_timeout(Duration::from_micros(left));
             }
         }
-        self.cutter.push(samples, arrival)
+        self.cutter.push(samples, arrival).context("a piece cannot be encoded")
     }
 }
 
-fn keep(pieces: Vec<super::pieces::Piece>, spool: &Spool, status: &Status) -> Result<()> {
+fn keep(pieces: Vec<Piece>, spool: &Spool, status: &Status) -> Result<()> {
     for piece in pieces {
         match spool.add(&piece) {
             Ok(lost) => status.kept(lost),

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::Duration;
 
+use antiphon_analysis::pieces::{Cut, Cutter, Piece, Timeline, duration};
 use antiphon_audio::encode::PcmFormat;
 use antiphon_platform::clock::{Clock, Micros, SECOND};
 use antiphon_platform::http::time;
@@ -15,9 +16,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::input::{Input, PcmOptions, SampleFormat};
-use super::pieces::{Cut, Cutter, Piece};
 use super::sender::{Attempt, Sender};
-use super::timeline::{Timeline, duration};
 use crate::cli::Globals;
 use crate::commands::output::{counted, print_json, print_line};
 use crate::commands::server::ServerOptions;

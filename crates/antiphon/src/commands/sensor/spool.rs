@@ -7,11 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
+use antiphon_analysis::pieces::Piece;
 use antiphon_platform::clock::Micros;
 use antiphon_platform::disk::{self, FileLock, LocalDisk};
 use anyhow::{Context, Result, bail};
-
-use super::pieces::Piece;
 
 /// Pieces kept of those that the server refused for ever.
 const REFUSED_KEPT: usize = 100;

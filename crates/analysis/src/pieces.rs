@@ -1,10 +1,17 @@
-//! Cuts a stream of samples into the pieces that a sensor sends.
+//! Cuts a stream of samples into the pieces that a sensor sends: `antiphon sensor record`, `simulate` and role
+//! `receive`.
 
+mod timeline;
+
+use antiphon_audio::AudioError;
 use antiphon_audio::encode::{self, PcmFormat, Samples};
-use antiphon_platform::clock::Micros;
-use anyhow::{Context, Result};
+use antiphon_platform::clock::{Micros, SECOND};
 
-use super::timeline::{Timeline, duration};
+pub use timeline::{Following, Interruption, Timeline, duration};
+
+/// The most by which a stream may reach back into what was sent before and be shortened for it; a clock that was set back
+/// by more is believed.
+const REACH_BACK: Micros = 60 * SECOND;
 
 /// One audio file as it is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,13 +48,22 @@ pub struct Cutter {
     first: u64,
     /// Whether the time of the first piece is certain.
     is_settled: bool,
+    /// Up to when was sent; of streams that go on behind others.
+    sent_until: Option<Micros>,
 }
 
 impl Cutter {
     /// For samples of `format`, whose times `timeline` tells.
     pub fn new(cut: Cut, format: PcmFormat, timeline: Timeline) -> Self {
         let first = timeline.frames();
-        Self { cut, format, timeline, samples: Vec::new(), lead_frames: 0, first, is_settled: false }
+        Self { cut, format, timeline, samples: Vec::new(), lead_frames: 0, first, is_settled: false, sent_until: None }
+    }
+
+    /// Goes on behind what was sent before up to `end`: what comes again of that, as servers repeat the last seconds to
+    /// who connects, is left out.
+    #[must_use]
+    pub fn behind(self, end: Micros) -> Self {
+        Self { sent_until: Some(end), ..self }
     }
 
     /// The count of the stream.
@@ -61,12 +77,16 @@ impl Cutter {
     }
 
     /// Takes interleaved samples that arrived at `arrival`; the pieces that are complete with them.
-    pub fn push(&mut self, samples: &[i32], arrival: Micros) -> Result<Vec<Piece>> {
+    ///
+    /// # Errors
+    /// [`AudioError`] when the format cannot be encoded.
+    pub fn push(&mut self, samples: &[i32], arrival: Micros) -> Result<Vec<Piece>, AudioError> {
         self.samples.extend_from_slice(samples);
         let frames = (samples.len() / usize::from(self.format.channels)) as u64;
         let interruption = self.timeline.arrived(frames, arrival);
         let mut pieces = self.complete_pieces()?;
         if let Some(interruption) = interruption {
+            self.leave_out();
             if interruption.frame > self.first {
                 pieces.push(self.cut_before(interruption.frame)?);
             }
@@ -78,16 +98,20 @@ impl Cutter {
     }
 
     /// What is left, as a last piece that may be short.
-    pub fn finish(&mut self) -> Result<Option<Piece>> {
+    ///
+    /// # Errors
+    /// [`AudioError`] when the format cannot be encoded.
+    pub fn finish(&mut self) -> Result<Option<Piece>, AudioError> {
         if !self.is_settled {
             self.is_settled = true;
             self.timeline.settle();
         }
+        self.leave_out();
         let end = self.timeline.frames();
         if end == self.first { Ok(None) } else { self.cut_before(end).map(Some) }
     }
 
-    fn complete_pieces(&mut self) -> Result<Vec<Piece>> {
+    fn complete_pieces(&mut self) -> Result<Vec<Piece>, AudioError> {
         let mut pieces = Vec::new();
         loop {
             let end = self.end();
@@ -97,6 +121,9 @@ impl Cutter {
             if !self.is_settled {
                 self.is_settled = true;
                 self.timeline.settle();
+                continue;
+            }
+            if self.leave_out() {
                 continue;
             }
             pieces.push(self.cut_before(end)?);
@@ -115,12 +142,25 @@ impl Cutter {
         self.timeline.frame_at(border)
     }
 
-    fn cut_before(&mut self, end: u64) -> Result<Piece> {
+    /// Leaves out what lies before the end of what was sent; whether there was something.
+    fn leave_out(&mut self) -> bool {
+        let Some(until) = self.sent_until else { return false };
+        let back = until - self.timeline.time_of(self.first);
+        if self.lead_frames > 0 || !(1..=REACH_BACK).contains(&back) {
+            return false;
+        }
+        let end = self.timeline.frame_at(until).min(self.timeline.certain());
+        let frames = end.saturating_sub(self.first);
+        self.samples.drain(..frames as usize * usize::from(self.format.channels));
+        self.first += frames;
+        frames > 0
+    }
+
+    fn cut_before(&mut self, end: u64) -> Result<Piece, AudioError> {
         let channels = usize::from(self.format.channels);
         let frames = (end - self.first) as usize;
         let in_samples = (self.lead_frames + frames) * channels;
-        let audio = encode::flac(&self.format, Samples::Integers(&self.samples[..in_samples]))
-            .context("a piece cannot be encoded")?;
+        let audio = encode::flac(&self.format, Samples::Integers(&self.samples[..in_samples]))?;
         let piece = Piece {
             start: self.timeline.time_of(self.first),
             lead_in: duration(self.lead_frames as u64, self.format.rate),
@@ -131,6 +171,7 @@ impl Cutter {
         self.lead_frames = wanted.min(self.lead_frames + frames);
         self.samples.drain(..in_samples - self.lead_frames * channels);
         self.first = end;
+        self.sent_until = self.sent_until.map(|_| self.timeline.time_of(end));
         Ok(piece)
     }
 
@@ -214,5 +255,39 @@ mod tests {
             .map(|piece| (piece.start / SECOND, piece.duration / SECOND, piece.lead_in / SECOND))
             .collect();
         assert_eq!(told, [(10, 10, 0), (20, 5, 2), (85, 5, 0), (90, 10, 2)]);
+    }
+
+    /// Start, length and lead-in of pieces, in ms since 10 s.
+    fn told(pieces: &[Piece]) -> Vec<(Micros, Micros, Micros)> {
+        pieces
+            .iter()
+            .map(|piece| ((piece.start - 10 * SECOND) / 1_000, piece.duration / 1_000, piece.lead_in / 1_000))
+            .collect()
+    }
+
+    #[test]
+    fn what_a_server_repeats_to_who_connects_is_heard_before_and_sent_once() {
+        let following = Following { settle: 2 * SECOND, ..Following::STREAM };
+        let all = samples(16_000 * 40);
+        // Four seconds come at once, the rest as it is heard: the last of the four seconds was heard just now.
+        let arrival = |block: usize| 20 * SECOND + block.saturating_sub(39) as Micros * 100_000;
+        for (sent_until, expected) in [
+            (None, vec![(6_000, 4_000, 0), (10_000, 10_000, 2_000), (20_000, 10_000, 2_000)]),
+            (Some(18_500_000), vec![(8_500, 11_500, 0), (20_000, 10_000, 2_000)]),
+            // A gap stays one, and who was set back by more than a minute is believed.
+            (Some(11_000_000), vec![(6_000, 4_000, 0), (10_000, 10_000, 2_000), (20_000, 10_000, 2_000)]),
+            (Some(500_000_000), vec![(6_000, 4_000, 0), (10_000, 10_000, 2_000), (20_000, 10_000, 2_000)]),
+        ] {
+            let first = all.chunks(2 * 1_600).next().unwrap().len() as u64 / 2;
+            let mut cutter = Cutter::new(CUT, FORMAT, Timeline::following(16_000, first, arrival(0), following));
+            if let Some(end) = sent_until {
+                cutter = cutter.behind(end);
+            }
+            let mut pieces = Vec::new();
+            for (number, block) in all.chunks(2 * 1_600).enumerate().take(251) {
+                pieces.extend(cutter.push(block, arrival(number)).unwrap());
+            }
+            assert_eq!(told(&pieces), expected, "{sent_until:?}");
+        }
     }
 }

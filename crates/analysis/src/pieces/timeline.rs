@@ -8,8 +8,12 @@
 //! | off by | what is done |
 //! |---|---|
 //! | up to 10 ms | nothing |
-//! | up to 500 ms: the sound card's drift, a clock that is being adjusted | shifted at the next cut, by at most 15 ms, which counts neither as a gap nor as an overlap (20 ms) |
-//! | more, for 2 s of audio: samples were lost, the machine slept, the clock was set | cut where it began; the stream begins anew by the clock, without a lead-in |
+//! | up to 500 ms: the sound card's drift, a clock that is being adjusted | shifted at a cut, by at most 15 ms, which counts neither as a gap nor as an overlap (20 ms) |
+//! | more, for 2 s: samples were lost, the machine slept, the clock was set | cut where it began; the stream begins anew by the clock, without a lead-in |
+//!
+//! What comes over a network comes in bursts, the first of which holds what was heard before the connection. There the
+//! count is set when the bursts of the beginning are over, and corrected by what a longer time shows; [`Following`]
+//! says how long and how much.
 
 use antiphon_platform::clock::{Micros, SECOND};
 
@@ -17,10 +21,26 @@ use antiphon_platform::clock::{Micros, SECOND};
 const TOLERATED: Micros = 10_000;
 /// The most by which the count is shifted at one cut; below the 20 ms that count as a gap or an overlap.
 const SHIFT: Micros = 15_000;
-/// From here on the stream was interrupted.
-const INTERRUPTED: Micros = 500_000;
-/// How much audio must be off by more than that: a process that was only held up catches up sooner.
-const CERTAIN: Micros = 2 * SECOND;
+
+/// How a count follows the clock. All in µs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Following {
+    /// From here on the stream was interrupted.
+    pub interrupted: Micros,
+    /// How long it must be off by more than that: who was only held up catches up sooner.
+    pub certain: Micros,
+    /// How long arrivals are watched before the count is shifted.
+    pub watch: Micros,
+    /// How long after the first arrival the count is set, for good or until it was interrupted.
+    pub settle: Micros,
+}
+
+impl Following {
+    /// A sound card of this machine.
+    pub const CARD: Self = Self { interrupted: 500_000, certain: 2 * SECOND, watch: 0, settle: 0 };
+    /// A stream over the network, sent as it is heard.
+    pub const STREAM: Self = Self { interrupted: SECOND, certain: 5 * SECOND, watch: 60 * SECOND, settle: 3 * SECOND };
+}
 
 /// Counts the samples of one stream.
 #[derive(Clone, Debug)]
@@ -31,10 +51,21 @@ pub struct Timeline {
     anchor: u64,
     /// Frames that have come.
     frames: u64,
-    /// The smallest delay of a block since the last cut.
-    delay: Option<Micros>,
-    suspicion: Option<Interruption>,
-    follows_clock: bool,
+    /// The smallest delay of a block since it was watched, and since when that is.
+    delay: Option<(Micros, Micros)>,
+    /// When the last block came.
+    last: Micros,
+    suspicion: Option<Suspicion>,
+    /// When the count is set.
+    settles: Option<Micros>,
+    following: Option<Following>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Suspicion {
+    interruption: Interruption,
+    /// When the first block came that was off.
+    since: Micros,
 }
 
 /// A place where the stream was interrupted.
@@ -48,26 +79,52 @@ pub struct Interruption {
 
 impl Timeline {
     /// A live stream whose first block of `frames` arrived at `arrival`: it follows the clock.
+    #[must_use]
     pub fn live(rate: u32, frames: u64, arrival: Micros) -> Self {
-        Self { follows_clock: true, ..Self::counted(rate, arrival - duration(frames, rate)) }
+        Self::following(rate, frames, arrival, Following::CARD)
+    }
+
+    /// A live stream whose first block of `frames` arrived at `arrival`: it follows the clock as `following` says.
+    #[must_use]
+    pub fn following(rate: u32, frames: u64, arrival: Micros, following: Following) -> Self {
+        let counted = Self::counted(rate, arrival - duration(frames, rate));
+        let settles = (following.settle > 0).then_some(arrival + following.settle);
+        Self { following: Some(following), settles, ..counted }
     }
 
     /// A stream that begins at `start` and is counted only.
+    #[must_use]
     pub fn counted(rate: u32, start: Micros) -> Self {
-        Self { rate, anchor_time: start, anchor: 0, frames: 0, delay: None, suspicion: None, follows_clock: false }
+        Self {
+            rate,
+            anchor_time: start,
+            anchor: 0,
+            frames: 0,
+            delay: None,
+            last: 0,
+            suspicion: None,
+            settles: None,
+            following: None,
+        }
     }
 
     /// Frames that have come.
+    #[must_use]
     pub fn frames(&self) -> u64 {
         self.frames
     }
 
     /// Frames whose times are certain.
+    #[must_use]
     pub fn certain(&self) -> u64 {
-        self.suspicion.map_or(self.frames, |suspicion| suspicion.frame)
+        if self.settles.is_some() {
+            return self.anchor;
+        }
+        self.suspicion.map_or(self.frames, |suspicion| suspicion.interruption.frame)
     }
 
     /// When frame number `frame` was heard.
+    #[must_use]
     pub fn time_of(&self, frame: u64) -> Micros {
         let from_anchor = i128::from(frame) - i128::from(self.anchor);
         let micros = (from_anchor * i128::from(SECOND)).div_euclid(i128::from(self.rate));
@@ -75,6 +132,7 @@ impl Timeline {
     }
 
     /// The first frame that was heard at `time` or later.
+    #[must_use]
     pub fn frame_at(&self, time: Micros) -> u64 {
         let from_anchor = i128::from(time - self.anchor_time) * i128::from(self.rate);
         let frames = -((-from_anchor).div_euclid(i128::from(SECOND)));
@@ -86,19 +144,29 @@ impl Timeline {
     pub fn arrived(&mut self, frames: u64, arrival: Micros) -> Option<Interruption> {
         let first = self.frames;
         self.frames += frames;
-        if !self.follows_clock {
-            return None;
-        }
+        let following = self.following?;
+        self.last = arrival;
         let delay = arrival - self.time_of(self.frames);
-        if delay.abs() <= INTERRUPTED {
-            self.suspicion = None;
-            self.delay = Some(self.delay.map_or(delay, |smallest| smallest.min(delay)));
+        if let Some(settles) = self.settles {
+            self.watch(delay, arrival);
+            if arrival >= settles {
+                self.settle();
+            }
             return None;
         }
-        let suspicion = self.suspicion.get_or_insert(Interruption { frame: first, offset: delay });
-        suspicion.offset = suspicion.offset.min(delay);
-        let suspicion = *suspicion;
-        (duration(self.frames - suspicion.frame, self.rate) >= CERTAIN).then_some(suspicion)
+        if delay.abs() <= following.interrupted {
+            self.suspicion = None;
+            self.watch(delay, arrival);
+            return None;
+        }
+        let begun = Suspicion { interruption: Interruption { frame: first, offset: delay }, since: arrival };
+        let suspicion = self.suspicion.get_or_insert(begun);
+        suspicion.interruption.offset = suspicion.interruption.offset.min(delay);
+        (arrival - suspicion.since >= following.certain).then_some(suspicion.interruption)
+    }
+
+    fn watch(&mut self, delay: Micros, arrival: Micros) {
+        self.delay = Some(self.delay.map_or((delay, arrival), |(smallest, since)| (smallest.min(delay), since)));
     }
 
     /// Goes on by the clock after an interruption.
@@ -111,22 +179,29 @@ impl Timeline {
 
     /// Counts only from now on.
     pub fn stop_following(&mut self) {
-        self.follows_clock = false;
+        self.following = None;
+        self.settles = None;
         self.suspicion = None;
     }
 
     /// Sets the count to the earliest arrival so far, as long as nothing was cut: the first block may have been held
     /// up while the input was opened.
     pub fn settle(&mut self) {
-        if let Some(delay) = self.delay.take().filter(|_| self.follows_clock) {
+        self.settles = None;
+        if let Some((delay, _)) = self.delay.take().filter(|_| self.following.is_some()) {
             self.anchor_time += delay;
         }
     }
 
     /// Holds the count against the clock at a cut before `frame`, which is shifted; by how many µs.
     pub fn correct(&mut self, frame: u64) -> Micros {
-        let delay = self.delay.take().filter(|delay| self.follows_clock && delay.abs() > TOLERATED);
-        let Some(shift) = delay.map(|delay| delay.clamp(-SHIFT, SHIFT)) else { return 0 };
+        let Some(following) = self.following else { return 0 };
+        let watched = |(_, since): &(Micros, Micros)| self.last - since >= following.watch;
+        if !self.delay.as_ref().is_some_and(watched) {
+            return 0;
+        }
+        let delay = self.delay.take().filter(|(delay, _)| delay.abs() > TOLERATED);
+        let Some(shift) = delay.map(|(delay, _)| delay.clamp(-SHIFT, SHIFT)) else { return 0 };
         self.anchor_time = self.time_of(frame) + shift;
         self.anchor = frame;
         shift
@@ -134,6 +209,7 @@ impl Timeline {
 }
 
 /// How long `frames` last, in µs, rounded to the nearest.
+#[must_use]
 pub fn duration(frames: u64, rate: u32) -> Micros {
     let rate = u128::from(rate);
     ((u128::from(frames) * SECOND as u128 + rate / 2) / rate) as Micros
@@ -190,8 +266,8 @@ mod tests {
         // The machine slept for a minute.
         let found: Vec<_> = (21..=45).map(|block| timeline.arrived(1_600, 60_000_000 + block * 100_000)).collect();
         let interruption = Interruption { frame: 32_000, offset: 60_000_000 };
-        assert_eq!(found.iter().position(Option::is_some), Some(19), "two seconds are certain");
-        assert_eq!(found[19], Some(interruption));
+        assert_eq!(found.iter().position(Option::is_some), Some(20), "two seconds are certain");
+        assert_eq!(found[20], Some(interruption));
         timeline.restart(interruption);
         assert_eq!(timeline.time_of(32_000), 62_000_000);
     }
@@ -225,6 +301,27 @@ mod tests {
         let found: Vec<_> =
             (1..=30).filter_map(|block| timeline.arrived(1_600, 40_000_000 + block * 100_000)).collect();
         assert_eq!(found[0], Interruption { frame: 1_600, offset: -60_000_000 });
+    }
+
+    #[test]
+    fn a_network_that_stalls_and_catches_up_is_no_interruption_and_one_that_lost_audio_is() {
+        let following = Following { settle: 0, ..Following::STREAM };
+        let run = |lost: Micros| {
+            let mut timeline = Timeline::following(16_000, 1_600, 100_000, following);
+            let mut found = None;
+            for block in 1..=200 {
+                // For four seconds nothing comes; then what was held up, at once, or what comes after what was lost.
+                let arrival = match block {
+                    50..90 if lost == 0 => 9_000_000,
+                    50.. => block * 100_000 + lost,
+                    _ => block * 100_000,
+                };
+                found = found.or(timeline.arrived(1_600, arrival));
+            }
+            found
+        };
+        assert_eq!(run(0), None);
+        assert_eq!(run(4_000_000), Some(Interruption { frame: 49 * 1_600, offset: 4_000_000 }));
     }
 
     proptest! {
