@@ -26,6 +26,9 @@ pub struct Cli {
     pub command: Command,
 }
 
+/// Where the data folder is when nothing is said.
+pub const DEFAULT_DATA: &str = "./antiphon-data";
+
 /// Options that every command understands.
 #[derive(Clone, Debug, Args)]
 pub struct Globals {
@@ -35,7 +38,7 @@ pub struct Globals {
         global = true,
         value_name = "DIR",
         env = "ANTIPHON_DATA",
-        default_value = "./antiphon-data",
+        default_value = DEFAULT_DATA,
         display_order = 100
     )]
     pub data: PathBuf,
@@ -65,6 +68,10 @@ pub enum Command {
     Key(commands::key::Arguments),
     /// List, replay and drop what was set aside.
     DeadLetters(commands::dead_letters::Arguments),
+    /// Make what roles find: the database's schema, the queue's groups; with accounts that may.
+    Prepare(commands::prepare::Arguments),
+    /// Copy everything from a data folder to servers.
+    Migrate(commands::migrate::Arguments),
     /// Check every connection and permission, and say what to do.
     Doctor(doctor::Arguments),
     /// Show or check the settings, and where each value comes from.
@@ -86,6 +93,8 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Sensor(arguments) => commands::sensor::run(arguments, globals),
         Command::Key(arguments) => commands::key::run(arguments, globals),
         Command::DeadLetters(arguments) => commands::dead_letters::run(arguments, globals),
+        Command::Prepare(arguments) => commands::prepare::run(arguments, globals),
+        Command::Migrate(arguments) => commands::migrate::run(arguments, globals),
         Command::Doctor(arguments) => doctor::run(arguments, globals),
         Command::Config(arguments) => configuration::run(arguments, globals),
         Command::Roles(arguments) => roles::run(arguments, globals),

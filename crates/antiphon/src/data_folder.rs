@@ -28,6 +28,9 @@ const TOUCHED_EVERY: Duration = Duration::from_secs(10);
 /// After how long without that it is taken for dead.
 const DEAD_AFTER: Duration = Duration::from_secs(45);
 
+/// The file in `run` that is locked by who needs the folder for itself.
+const ALONE: &str = "alone.lock";
+
 /// A data folder in use by this process; given up when dropped.
 #[derive(Debug)]
 pub struct DataFolder {
@@ -73,6 +76,9 @@ impl DataFolder {
         let written = folder.file.write_all_at(&folder.text, 0).and_then(|()| folder.file.metadata()?.modified());
         let now = written.map_err(|error| unusable(&folder.path, &error))?;
         refuse_other_hosts(&folder.path, &run, &folder.mark, here, now)?;
+        if disk::lock_is_held(&run.join(ALONE)).unwrap_or(false) {
+            bail!("the data folder {} is being migrated; wait until that is done", folder.path.display());
+        }
         write_version(&folder.path).map_err(|error| unusable(&folder.path, &error))?;
         Ok(folder)
     }
@@ -87,6 +93,24 @@ impl DataFolder {
     #[must_use]
     pub fn run(&self) -> PathBuf {
         self.path.join("run")
+    }
+
+    /// Keeps the folder for this process alone, for as long as the lock is held.
+    ///
+    /// # Errors
+    /// When another process uses it: a server, or a role.
+    pub fn alone(&self) -> Result<FileLock> {
+        let run = self.run();
+        let lock = disk::lock_file(&run.join(ALONE)).map_err(|error| unusable(&self.path, &error))?;
+        let lock = lock.with_context(|| in_use(&self.path))?;
+        // The lock is held before others are looked for, and they look for it after they can be seen.
+        for entry in fs::read_dir(&run).with_context(|| format!("cannot list {}", run.display()))? {
+            let other = entry.with_context(|| format!("cannot list {}", run.display()))?.path();
+            if is_mark(&other) && other != self.mark && disk::lock_is_held(&other).unwrap_or(true) {
+                bail!("{}", in_use(&self.path));
+            }
+        }
+        Ok(lock)
     }
 
     /// Shows other hosts that this process lives, for as long as it is polled.
@@ -140,11 +164,18 @@ fn mark_of(run: &Path, here: &Host) -> io::Result<(PathBuf, FileLock)> {
     Err(io::Error::other("a thousand processes of one number use it"))
 }
 
+fn is_mark(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("process-"))
+}
+
+fn in_use(path: &Path) -> String {
+    format!("the data folder {} is in use by another process of antiphon; stop it first", path.display())
+}
+
 fn refuse_other_hosts(path: &Path, run: &Path, own: &Path, here: &Host, now: SystemTime) -> Result<()> {
     for entry in fs::read_dir(run).with_context(|| format!("cannot list {}", run.display()))? {
         let other = entry.with_context(|| format!("cannot list {}", run.display()))?.path();
-        let named = other.file_name().is_some_and(|name| name.to_string_lossy().starts_with("process-"));
-        if !named || other == own {
+        if !is_mark(&other) || other == own {
             continue;
         }
         let touched = fs::metadata(&other).and_then(|metadata| metadata.modified());
@@ -259,6 +290,19 @@ mod tests {
         let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
         there.file.set_modified(long_ago).unwrap();
         DataFolder::open_as(folder.path(), &host("boot-b", "b", "beta")).unwrap();
+    }
+
+    #[test]
+    fn who_needs_it_alone_has_it_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = DataFolder::open(folder.path()).unwrap();
+        let second = DataFolder::open(folder.path()).unwrap();
+        assert!(first.alone().unwrap_err().to_string().contains("in use by another"));
+        drop(second);
+        let alone = first.alone().unwrap();
+        assert!(DataFolder::open(folder.path()).unwrap_err().to_string().contains("being migrated"));
+        drop(alone);
+        DataFolder::open(folder.path()).unwrap();
     }
 
     #[tokio::test]

@@ -1,4 +1,4 @@
-//! `antiphon doctor`: looks at everything that the roles of `up` depend on, and says what to do.
+//! `antiphon doctor`: looks at everything that roles depend on, with their accounts, and says what to do.
 
 use std::fs;
 use std::io::Write;
@@ -16,9 +16,11 @@ use serde::Serialize;
 
 use crate::cli::Globals;
 use crate::commands::output::print_line;
-use crate::roles;
-use crate::wiring::{self, Locations, locations, migrations};
+use crate::roles::{self, Access, Permitted, Role};
+use crate::wiring::{Location, Locations, QueueEngine, blobs_at, clock_skew, database_address, migrations};
 use crate::{data_folder, running, settings};
+
+mod permissions;
 
 /// Free space in bytes below which sensors will soon be refused.
 const LITTLE_SPACE: u64 = 1 << 30;
@@ -26,12 +28,21 @@ const LITTLE_SPACE: u64 = 1 << 30;
 const EARLIEST_CLOCK: Micros = 1_767_225_600 * SECOND;
 /// 2100-01-01T00:00:00Z.
 const LATEST_CLOCK: Micros = 4_102_444_800 * SECOND;
+/// How far this machine's clock may be from the database's, in µs.
+const SKEW: Micros = 2 * SECOND;
 
 /// What can be said after `antiphon doctor`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  antiphon doctor\n  antiphon doctor --data /var/lib/antiphon --json\n\n\
-                        Ends with 0 when everything is well, 1 when something is not.")]
-pub struct Arguments {}
+#[command(
+    after_help = "Examples:\n  antiphon doctor\n  antiphon doctor --data /var/lib/antiphon --json\n  antiphon doctor write\n\n\
+                  Ends with 0 when everything is well, 1 when something is not. With names of roles it looks at what these \
+                  may open, and whether the accounts of the settings have the rights that these need."
+)]
+pub struct Arguments {
+    /// Roles to look for. [default: all that `antiphon up` runs]
+    #[arg(value_name = "ROLE")]
+    roles: Vec<String>,
+}
 
 /// What was found about one thing.
 #[derive(Debug, Serialize)]
@@ -45,15 +56,18 @@ struct Finding {
 ///
 /// # Errors
 /// When it cannot look at all.
-pub fn run(_: Arguments, globals: &Globals) -> Result<ExitCode> {
+pub fn run(arguments: Arguments, globals: &Globals) -> Result<ExitCode> {
+    let named: Result<Vec<&'static Role>> = arguments.roles.iter().map(|name| roles::named(name)).collect();
+    let mut roles = named?;
+    if roles.is_empty() {
+        roles = roles::of_up().collect();
+    }
     let mut findings = Vec::new();
     match settings::load(&globals.data, Vec::new()) {
         Err(error) => findings.push(Finding { what: "settings", ok: false, detail: error.to_string() }),
         Ok(config) => {
-            let checked = config.check().map(|()| String::from("known and well formed")).map_err(anyhow::Error::from);
-            findings.push(finding("settings", checked));
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(look(&config, &globals.data, &mut findings));
+            runtime.block_on(look(&config, &globals.data, &roles, &mut findings));
         }
     }
     findings.push(finding("clock", look_at_clock(&Clock::system())));
@@ -75,21 +89,32 @@ fn finding(what: &'static str, outcome: Result<String>) -> Finding {
     }
 }
 
-async fn look(config: &Config, data: &Path, findings: &mut Vec<Finding>) {
-    if !data.exists() {
-        let detail = format!("{} is not there yet; `antiphon up` makes it", data.display());
-        findings.push(Finding { what: "data folder", ok: true, detail });
-        return;
-    }
-    findings.push(finding("data folder", look_at_folder(data)));
-    findings.push(finding("free space", look_at_space(data)));
-    match locations(config, data) {
-        Err(error) => findings.push(finding("connections", Err(error))),
-        Ok(locations) => {
-            findings.push(finding("database", look_at_database(&locations).await));
-            findings.push(finding("queue", look_at_queue(&locations).await));
-            findings.push(finding("blobs", look_at_blobs(&locations).await));
+async fn look(config: &Config, data: &Path, roles: &[&'static Role], findings: &mut Vec<Finding>) {
+    let looked_up = config.look_up().await.and_then(|()| config.check());
+    let checked = looked_up.map(|()| String::from("known and well formed")).map_err(anyhow::Error::from);
+    findings.push(finding("settings", checked));
+    let permitted = Permitted::of(roles);
+    let locations = match Locations::find(config, data) {
+        Ok(locations) => locations,
+        Err(error) => return findings.push(finding("connections", Err(error))),
+    };
+    if locations.need_folder(&permitted) {
+        if data.exists() {
+            findings.push(finding("data folder", look_at_folder(data)));
+            findings.push(finding("free space", look_at_space(data)));
+        } else {
+            let detail = format!("{} is not there yet; the first start makes it", data.display());
+            findings.push(Finding { what: "data folder", ok: true, detail });
         }
+    }
+    if permitted.database != Access::None {
+        findings.push(finding("database", look_at_database(&locations.database, roles).await));
+    }
+    if permitted.queue {
+        findings.push(finding("queue", look_at_queue(&locations.queue, roles).await));
+    }
+    if permitted.blobs != Access::None {
+        findings.push(finding("blobs", look_at_blobs(&locations.blobs, permitted.blobs).await));
     }
     findings.push(finding("server", look_at_server(data)));
 }
@@ -114,35 +139,66 @@ fn look_at_space(data: &Path) -> Result<String> {
     Ok(shown)
 }
 
-async fn look_at_database(locations: &Locations) -> Result<String> {
-    let path = locations.database.trim_start_matches("sqlite:");
-    if !Path::new(path).exists() {
-        return Ok(format!("{path} is not there yet; the first role that writes makes it"));
+/// What is not there yet on this machine, and is made by whoever needs it first.
+fn not_there_yet(location: &Location) -> Option<String> {
+    match location {
+        Location::Local(path) if !path.exists() => {
+            Some(format!("{} is not there yet; the first role that uses it makes it", path.display()))
+        }
+        _ => None,
     }
-    let reader = Reader::open(&locations.database, &migrations()).await?;
-    reader.read().await?;
-    Ok(format!("{path} can be read, and its schema is the one of this version"))
 }
 
-async fn look_at_queue(locations: &Locations) -> Result<String> {
-    if !locations.queue.exists() {
-        return Ok(format!("{} is not there yet; the first role that uses it makes it", locations.queue.display()));
+async fn look_at_database(location: &Location, roles: &[&'static Role]) -> Result<String> {
+    if let Some(detail) = not_there_yet(location) {
+        return Ok(detail);
     }
-    let role = roles::find("relay").context("the role table has no role relay")?;
-    let queue = wiring::open_queue(&locations.queue, role).await?;
+    let reader = Reader::open(database_address(location), &migrations()).await?;
+    reader.read().await?;
+    let shown = location.shown();
+    if location.is_local() {
+        return Ok(format!("{shown} can be read, and its schema is the one of this version"));
+    }
+    permissions::check_database(&reader, roles).await?;
+    let skew = clock_skew(&reader, &Clock::system()).await?;
+    anyhow::ensure!(
+        skew.abs() <= SKEW,
+        "this machine's clock is {:.1} s ahead of the database's; set both (timedatectl set-ntp true)",
+        skew as f64 / 1e6
+    );
+    Ok(format!(
+        "{shown} can be read, its schema is the one of this version, and the account has the rights of its roles"
+    ))
+}
+
+async fn look_at_queue(location: &Location, roles: &[&'static Role]) -> Result<String> {
+    if let Some(detail) = not_there_yet(location) {
+        return Ok(detail);
+    }
+    let access = roles::grants::queue_access(roles);
+    let engine = QueueEngine::open(location, access).await?;
+    let queue = engine.handle();
     queue.check().await?;
     let depths = queue.depths().await?;
+    engine.close().await;
     let (waiting, dead) =
         depths.iter().fold((0, 0), |(waiting, dead), depth| (waiting + depth.waiting, dead + depth.dead));
-    Ok(format!("can be published to; {waiting} messages wait, {dead} are set aside and not yet in the database"))
+    let shown = location.shown();
+    Ok(format!("{shown} can be used; {waiting} messages wait, {dead} are set aside and not yet in the database"))
 }
 
-async fn look_at_blobs(locations: &Locations) -> Result<String> {
-    if !locations.blobs.exists() {
-        return Ok(format!("{} is not there yet; the first role that uses it makes it", locations.blobs.display()));
+async fn look_at_blobs(location: &Location, access: Access) -> Result<String> {
+    if let Some(detail) = not_there_yet(location) {
+        return Ok(detail);
     }
-    wiring::open_blobs(&locations.blobs, roles::Access::Write)?.check().await?;
-    Ok(format!("{} can be written", locations.blobs.display()))
+    let blobs = blobs_at(location, access).await?;
+    blobs.check().await?;
+    let may = blobs.permissions().await?;
+    let needed = [(Access::Read, may.read), (Access::Write, may.write), (Access::Write, may.delete)];
+    for (_, outcome) in needed.into_iter().filter(|(needs, _)| *needs <= access) {
+        outcome.map_err(anyhow::Error::msg)?;
+    }
+    Ok(format!("{} can be {}", location.shown(), if access == Access::Write { "written" } else { "read" }))
 }
 
 fn look_at_server(data: &Path) -> Result<String> {

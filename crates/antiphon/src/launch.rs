@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::io::Write;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use antiphon_platform::clock::Clock;
 use antiphon_platform::config::Config;
 use antiphon_platform::http::health::Checks;
 use antiphon_platform::http::server::CONNECTIONS;
-use antiphon_platform::http::{Finish, finish, health, nearest, serve};
+use antiphon_platform::http::{Finish, finish, health, serve};
 use antiphon_platform::telemetry::{self, Metrics};
 use anyhow::{Context, Result, bail};
 use axum::Router;
@@ -22,15 +23,16 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::Globals;
+use crate::cli::{DEFAULT_DATA, Globals};
 use crate::data_folder::DataFolder;
 use crate::roles::{self, Permitted, Role};
-use crate::running::Announcement;
+use crate::running::Claim;
+use crate::served::{Served, bare};
 use crate::supervise::supervise;
-use crate::wiring::{Connections, Wiring};
-use crate::{openapi, settings};
+use crate::wiring::{Connections, PORTS, Places, Settled, Waiting, Wiring};
+use crate::{openapi, running, settings};
 
-/// How long everything may take to end after the signal to stop, before it is cut.
+/// How long everything may take to end after the signal to stop, before it is cut, unless a setting says otherwise.
 const GRACE: Duration = Duration::from_secs(15);
 
 /// Threads of the async runtime at most: they only hand work on, computing has threads of its own.
@@ -85,7 +87,7 @@ pub fn up(arguments: &UpArguments, globals: &Globals) -> Result<ExitCode> {
     if arguments.demo {
         bail!("--demo is not in this version yet; start without it, then try `antiphon sensor simulate`");
     }
-    start(roles::of_up().collect(), None, &arguments.options, globals)
+    start(roles::of_up().collect(), Asked::Up, &arguments.options, globals)
 }
 
 /// Runs some roles, or one job.
@@ -96,33 +98,40 @@ pub fn run(arguments: &RunArguments, globals: &Globals) -> Result<ExitCode> {
     if arguments.roles[0] == "job" {
         let [_, job] = &arguments.roles[..] else { bail!("say which job: antiphon run job NAME") };
         let role = roles::find("job").context("the role table has no role job")?;
-        return start(vec![role], Some(job), &arguments.options, globals);
+        return start(vec![role], Asked::Job(job), &arguments.options, globals);
     }
     let mut started: Vec<&'static Role> = Vec::new();
     for name in &arguments.roles {
-        match roles::find(name) {
-            Some(role) if role.name == "job" => bail!("a job runs alone: antiphon run job NAME"),
-            Some(role) if started.iter().any(|other| other.name == role.name) => bail!("the role {name} is said twice"),
-            Some(role) => started.push(role),
-            None => {
-                let near = nearest(name, roles::ROLES.iter().map(|role| role.name));
-                let hint = near.map(|near| format!(", the nearest is {near:?}")).unwrap_or_default();
-                bail!("there is no role {name:?}{hint}; `antiphon roles` lists them");
-            }
+        let role = roles::named(name)?;
+        if role.name == "job" {
+            bail!("a job runs alone: antiphon run job NAME");
         }
+        if started.iter().any(|other| other.name == role.name) {
+            bail!("the role {name} is said twice");
+        }
+        started.push(role);
     }
-    start(started, None, &arguments.options, globals)
+    start(started, Asked::Run, &arguments.options, globals)
 }
 
-fn start(roles: Vec<&'static Role>, job: Option<&str>, options: &Options, globals: &Globals) -> Result<ExitCode> {
+/// What was asked for.
+#[derive(Clone, Copy)]
+enum Asked<'a> {
+    /// Everything, for commands beside it on the data folder.
+    Up,
+    /// Some roles.
+    Run,
+    /// One job of this name, once.
+    Job(&'a str),
+}
+
+fn start(roles: Vec<&'static Role>, asked: Asked<'_>, options: &Options, globals: &Globals) -> Result<ExitCode> {
     let given = [("--listen", "http.listen", &options.listen), ("--metrics", "http.metrics", &options.metrics)];
     let flags = given.into_iter().filter_map(|(flag, key, value)| Some((flag, key, value.clone()?))).collect();
     let config = settings::load(&globals.data, flags)?;
-    config.check()?;
     telemetry::start_logs(&config.text("log.level")?.unwrap_or_default())?;
     refuse_forbidden(&config, &roles, options.strict)?;
     keep_others_out();
-    let folder = DataFolder::open(&globals.data)?;
     allow_open_files();
     let threads = antiphon_platform::cpu::cores().clamp(1, ASYNC_THREADS);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -132,9 +141,35 @@ fn start(roles: Vec<&'static Role>, job: Option<&str>, options: &Options, global
         .enable_all()
         .build()
         .context("cannot start threads")?;
-    let ended = runtime.block_on(run_roles(&roles, job, &config, folder));
+    let ended = runtime.block_on(async {
+        let mut settled = Settled::of(config, &globals.data, &Permitted::of(&roles)).await?;
+        if settled.folder.is_none() {
+            settled.folder = folder_beside_servers(&roles, asked, globals)?;
+        }
+        run_roles(&roles, asked, settled).await
+    });
     runtime.shutdown_timeout(Duration::from_secs(1));
     ended
+}
+
+/// The data folder of a process whose engines are all servers. Most roles keep nothing here and have none, so that they
+/// run where nothing can be written. `up` has one, for commands beside it; `api` uses one that it is told of for the first
+/// operator's key, if it can.
+fn folder_beside_servers(roles: &[&'static Role], asked: Asked<'_>, globals: &Globals) -> Result<Option<DataFolder>> {
+    if let Asked::Up = asked {
+        return DataFolder::open(&globals.data).map(Some);
+    }
+    let told = globals.data != Path::new(DEFAULT_DATA) || globals.data.exists();
+    if !told || roles.iter().all(|role| role.name != "api") {
+        return Ok(None);
+    }
+    match DataFolder::open(&globals.data) {
+        Ok(folder) => Ok(Some(folder)),
+        Err(error) => {
+            tracing::info!(reason = %error, "going on without a data folder");
+            Ok(None)
+        }
+    }
 }
 
 /// What is made from here on, people's audio among it, can be read by the owner and by whom the owner's umask lets in
@@ -157,65 +192,77 @@ fn allow_open_files() {
 /// Connections that are set, but that none of the roles may use: ignored with a note, or refused.
 fn refuse_forbidden(config: &Config, roles: &[&'static Role], strict: bool) -> Result<()> {
     let permitted = Permitted::of(roles);
-    let connections = [
-        ("database.url", permitted.database != roles::Access::None),
-        ("queue.url", permitted.queue),
-        ("blobs.url", permitted.blobs != roles::Access::None),
-    ];
     let names = names(roles);
-    for (key, _) in connections.iter().filter(|(_, may)| !may) {
-        if config.text(key)?.is_none() {
-            continue;
+    let shown = config.show();
+    let set: Vec<&str> = shown.iter().filter(|shown| !shown.value.is_empty()).map(|shown| shown.key).collect();
+    for port in PORTS.iter().filter(|port| !permitted.permits(port)) {
+        for what in ["url", "username", "password"] {
+            let key = format!("{}.{what}", port.name);
+            // Where it leads is not looked up: that may be forbidden too.
+            if !set.contains(&key.as_str()) {
+                continue;
+            }
+            let origin = config.origin(&key)?;
+            if strict {
+                bail!("{origin}: {key} is set, but {names} may not open it; remove it, or start without --strict");
+            }
+            tracing::warn!(setting = key, %origin, "ignored: {names} may not open it");
         }
-        let origin = config.origin(key)?;
-        if strict {
-            bail!("{origin}: {key} is set, but {names} may not open it; remove it, or start without --strict");
-        }
-        tracing::warn!(setting = key, %origin, "ignored: {names} may not open it");
     }
     Ok(())
 }
 
-async fn run_roles(
-    roles: &[&'static Role],
-    job: Option<&str>,
-    config: &Config,
-    folder: DataFolder,
-) -> Result<ExitCode> {
+async fn run_roles(roles: &[&'static Role], asked: Asked<'_>, settled: Settled) -> Result<ExitCode> {
+    let Settled { config, locations, folder } = settled;
+    let config = &config;
     let stop = CancellationToken::new();
     stop_on_signals(&stop)?;
     let metrics = Metrics::install()?;
+    let claim = match &folder {
+        Some(folder) if roles.iter().any(|role| role.name == "api") => claim(folder, asked)?,
+        _ => None,
+    };
     let listens = roles.iter().any(|role| role.listens);
     let listener = if listens { Some(bind(config, "http.listen").await?) } else { None };
     let observer =
         if config.text("http.metrics")?.is_some() { Some(bind(config, "http.metrics").await?) } else { None };
+    let address = listener.as_ref().map(|(_, address)| *address);
+    let whole = |key| -> Result<Option<u64>> { Ok(config.integer(key)?.and_then(|number| number.try_into().ok())) };
+    let limit = whole("http.connections")?.and_then(|limit| limit.try_into().ok()).unwrap_or(CONNECTIONS);
+    let grace = whole("shutdown.seconds")?.map_or(GRACE, Duration::from_secs);
 
+    // Health is told from the first moment on; what else is served comes when every connection is open.
+    let waiting = Waiting::default();
+    let mut tasks = JoinSet::new();
+    let mut serve_later = |listener: Option<(TcpListener, SocketAddr)>| {
+        let served = Served::starting(waiting.clone(), metrics.clone());
+        if let Some((listener, _)) = listener {
+            tasks.spawn(serve(listener, served.router(), limit, grace / 2, stop.clone()));
+        }
+        served
+    };
+    let (main, health_only) = (serve_later(listener), serve_later(observer));
+
+    let open = Connections::open(roles, &locations, &waiting);
     let connections = tokio::select! {
-        connections = Connections::open(roles, config, &folder) => connections?,
+        connections = open => connections?,
         () = stop.cancelled() => return Ok(ExitCode::SUCCESS),
     };
-    let wiring = Wiring::new(roles, config, &folder, connections, Clock::system()).await?;
-    if let Some(name) = job {
+    let run = folder.as_ref().filter(|_| claim.is_some()).map(DataFolder::run);
+    let wiring =
+        Wiring::new(roles, config, Places { folder: folder.as_ref(), run }, connections, Clock::system()).await?;
+    if let Asked::Job(name) = asked {
         return wiring.run_job(name, stop).await;
     }
 
-    tracing::info!(roles = names(roles), data = %folder.path().display(), version = env!("CARGO_PKG_VERSION"), "starting");
-    let mut tasks = JoinSet::new();
+    let shown = folder.as_ref().map(|folder| folder.path().display().to_string());
+    tracing::info!(roles = names(roles), data = shown, version = env!("CARGO_PKG_VERSION"), "starting");
     let checks = start_work(&mut tasks, &wiring, &metrics, &stop)?;
-    let limit =
-        config.integer("http.connections")?.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(CONNECTIONS);
-    if let Some((listener, _)) = observer {
-        let settings = Finish { routes: health::PATHS.map(String::from).to_vec(), cors_origins: Vec::new() };
-        let router = finish(health::routes(checks.clone(), metrics.clone()), settings);
-        tasks.spawn(serve(listener, router, limit, stop.clone()));
+    if listens {
+        main.replace(router(&wiring, config, &checks, metrics.clone())?);
     }
-    let address = listener.as_ref().map(|(_, address)| *address);
-    if let Some((listener, _)) = listener {
-        let router = router(&wiring, config, &checks, metrics)?;
-        tasks.spawn(serve(listener, router, limit, stop.clone()));
-    }
-    let is_api = roles.iter().any(|role| role.name == "api");
-    let announced = address.filter(|_| is_api).map(|address| Announcement::make(&folder.run(), address));
+    health_only.replace(bare(health::routes(checks.clone(), metrics)));
+    let announced = claim.zip(address).map(|(claim, address)| claim.announce(address));
     let announcement = announced.transpose().context("cannot say in the data folder where the server is")?;
 
     let ready = tokio::select! {
@@ -226,17 +273,45 @@ async fn run_roles(
         say_ready(roles, address)?;
     }
     tokio::select! {
-        () = folder.keep() => {}
+        () = keep(folder.as_ref()) => {}
         () = stop.cancelled() => {}
     }
     drop(announcement);
     let finished = async { while tasks.join_next().await.is_some() {} };
-    if tokio::time::timeout(GRACE, finished).await.is_err() {
-        tracing::warn!("some work did not end within {} s and is cut; it will be done again", GRACE.as_secs());
+    if tokio::time::timeout(grace, finished).await.is_err() {
+        tracing::warn!("some work did not end within {} s and is cut; it will be done again", grace.as_secs());
     }
     wiring.close().await;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// The right to be the server of the data folder. `up` is refused while another process has it; of several `run api`,
+/// which other machines or a load balancer find by other means, one has it.
+fn claim(folder: &DataFolder, asked: Asked<'_>) -> Result<Option<Claim>> {
+    let claim = Claim::take(&folder.run()).context("cannot use the data folder")?;
+    if claim.is_some() {
+        return Ok(claim);
+    }
+    let address = running::address(folder.path());
+    if let Asked::Up = asked {
+        let place = address.map_or(String::from("; it is starting"), |address| format!(" at {address}"));
+        bail!(
+            "antiphon is already running on the data folder {}{place}. Stop it first, or start this one on another \
+             folder with --data",
+            folder.path().display()
+        );
+    }
+    tracing::info!(address, "another process of this data folder is the one that commands beside it find");
+    Ok(None)
+}
+
+/// Shows other machines that the data folder is in use, for as long as it is polled.
+async fn keep(folder: Option<&DataFolder>) {
+    match folder {
+        Some(folder) => folder.keep().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Starts the loops of all roles, and what looks after them; the checks that say how they are.
@@ -248,6 +323,7 @@ fn start_work(tasks: &mut JoinSet<()>, wiring: &Wiring, metrics: &Metrics, stop:
     }
     tasks.spawn(until(stop.clone(), metrics.clone().keep()));
     tasks.spawn(until(stop.clone(), wiring.watch_depths()));
+    tasks.spawn(until(stop.clone(), wiring.watch_clock()));
     Ok(checks)
 }
 
@@ -347,9 +423,11 @@ mod tests {
     async fn serve_all(folder: &tempfile::TempDir) -> Router {
         let roles: Vec<&'static Role> = roles::of_up().collect();
         let config = settings::load(folder.path(), Vec::new()).unwrap();
-        let data = DataFolder::open(&folder.path().join("data")).unwrap();
-        let connections = Connections::open(&roles, &config, &data).await.unwrap();
-        let wiring = Wiring::new(&roles, &config, &data, connections, Clock::system()).await.unwrap();
+        let settled = Settled::of(config, &folder.path().join("data"), &Permitted::of(&roles)).await.unwrap();
+        let (config, data) = (settled.config, settled.folder.unwrap());
+        let connections = Connections::open(&roles, &settled.locations, &Waiting::default()).await.unwrap();
+        let places = Places { folder: Some(&data), run: Some(data.run()) };
+        let wiring = Wiring::new(&roles, &config, places, connections, Clock::system()).await.unwrap();
         let checks = wiring.checks();
         router(&wiring, &config, &checks, Metrics::detached()).unwrap()
     }

@@ -9,6 +9,7 @@ mod launch;
 mod openapi;
 mod roles;
 mod running;
+mod served;
 mod settings;
 mod supervise;
 mod wiring;

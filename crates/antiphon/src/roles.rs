@@ -1,14 +1,27 @@
 //! The role table: what each role does, and what it may open. Wiring opens connections from it, and nothing else;
 //! deployment files and documentation are generated from it or checked against it (`antiphon roles --json`).
 
+pub mod grants;
+pub mod tables;
+
 use std::process::ExitCode;
 
-use antiphon_analysis::topics::{ANALYZE, ANALYZE_SONGS, LONG_RECORDINGS, MEDIA, RECORDINGS, RESULTS, SONGS, WRITE};
+use antiphon_analysis::sensors::check_id;
+use antiphon_analysis::topics::{
+    ADMIT, ANALYZE, ANALYZE_SONGS, DESCRIPTORS, INBOX, KEEP_DESCRIPTORS, LONG_RECORDINGS, MEDIA, RECORDINGS, RESULTS,
+    SONGS, WRITE,
+};
+use antiphon_platform::http::nearest;
 use antiphon_platform::queue::{Access as QueueAccess, Group, Topic};
+use anyhow::Context;
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::cli::Globals;
 use crate::commands::output::print_line;
+use crate::wiring::{DATABASE, Port, QUEUE};
+use grants::Names;
+use tables::Rights;
 
 /// A role: a name, what it starts, and what it may open.
 #[derive(Debug, Serialize)]
@@ -32,6 +45,9 @@ pub struct Role {
     /// Groups whose dead queues it may consume.
     #[serde(serialize_with = "group_names")]
     pub consume_dead: &'static [Group],
+    /// What it does with which tables.
+    #[serde(skip)]
+    pub tables: &'static [Rights],
 }
 
 /// What a role may do with a store.
@@ -58,7 +74,9 @@ impl Access {
 
 const NO_TOPICS: &[Topic] = &[];
 const NO_GROUPS: &[Group] = &[];
-const EVERY_TOPIC: &[Topic] = &[RECORDINGS, LONG_RECORDINGS, SONGS, RESULTS];
+const NO_TABLES: &[Rights] = &[];
+/// Every topic.
+pub const EVERY_TOPIC: &[Topic] = &[INBOX, RECORDINGS, LONG_RECORDINGS, SONGS, RESULTS, DESCRIPTORS];
 const EVERY_GROUP: &[Group] = &antiphon_analysis::topics::ALL;
 
 /// Every role that `antiphon run` starts, `job` included.
@@ -72,6 +90,7 @@ pub const ROLES: &[Role] = &[
         publish: &[RECORDINGS, LONG_RECORDINGS],
         consume: NO_GROUPS,
         consume_dead: NO_GROUPS,
+        tables: tables::OF_API,
     },
     Role {
         name: "query",
@@ -82,6 +101,7 @@ pub const ROLES: &[Role] = &[
         publish: NO_TOPICS,
         consume: NO_GROUPS,
         consume_dead: NO_GROUPS,
+        tables: tables::OF_QUERY,
     },
     Role {
         name: "analyze",
@@ -92,6 +112,7 @@ pub const ROLES: &[Role] = &[
         publish: &[RESULTS],
         consume: &[ANALYZE],
         consume_dead: NO_GROUPS,
+        tables: NO_TABLES,
     },
     Role {
         name: "analyze-songs",
@@ -102,6 +123,7 @@ pub const ROLES: &[Role] = &[
         publish: &[RESULTS],
         consume: &[ANALYZE_SONGS],
         consume_dead: NO_GROUPS,
+        tables: NO_TABLES,
     },
     Role {
         name: "media",
@@ -112,6 +134,7 @@ pub const ROLES: &[Role] = &[
         publish: &[RECORDINGS],
         consume: &[MEDIA],
         consume_dead: NO_GROUPS,
+        tables: tables::OF_MEDIA,
     },
     Role {
         name: "write",
@@ -120,8 +143,31 @@ pub const ROLES: &[Role] = &[
         database: Access::Write,
         blobs: Access::None,
         publish: NO_TOPICS,
-        consume: &[WRITE],
-        consume_dead: EVERY_GROUP,
+        consume: &[WRITE, KEEP_DESCRIPTORS],
+        consume_dead: &antiphon_analysis::topics::ALL_AND_FOREIGN,
+        tables: tables::OF_WRITE,
+    },
+    Role {
+        name: "admit",
+        does: "checks what sensors publish to the broker themselves, and makes recordings of it",
+        listens: false,
+        database: Access::Write,
+        blobs: Access::None,
+        publish: &[RECORDINGS],
+        consume: &[ADMIT],
+        consume_dead: NO_GROUPS,
+        tables: tables::OF_ADMIT,
+    },
+    Role {
+        name: "receive",
+        does: "pulls radio and other streams, and publishes pieces of them as a sensor would",
+        listens: false,
+        database: Access::None,
+        blobs: Access::None,
+        publish: &[INBOX],
+        consume: NO_GROUPS,
+        consume_dead: NO_GROUPS,
+        tables: NO_TABLES,
     },
     Role {
         name: "relay",
@@ -132,6 +178,7 @@ pub const ROLES: &[Role] = &[
         publish: EVERY_TOPIC,
         consume: NO_GROUPS,
         consume_dead: NO_GROUPS,
+        tables: tables::OF_RELAY,
     },
     Role {
         name: "job",
@@ -139,9 +186,10 @@ pub const ROLES: &[Role] = &[
         listens: false,
         database: Access::Write,
         blobs: Access::Write,
-        publish: EVERY_TOPIC,
+        publish: NO_TOPICS,
         consume: NO_GROUPS,
         consume_dead: NO_GROUPS,
+        tables: tables::OF_JOBS,
     },
     Role {
         name: "schedule",
@@ -149,9 +197,10 @@ pub const ROLES: &[Role] = &[
         listens: false,
         database: Access::Write,
         blobs: Access::Write,
-        publish: EVERY_TOPIC,
+        publish: NO_TOPICS,
         consume: NO_GROUPS,
         consume_dead: NO_GROUPS,
+        tables: tables::OF_JOBS,
     },
 ];
 
@@ -180,11 +229,21 @@ pub struct Permitted {
 impl Permitted {
     /// The union over `roles`.
     #[must_use]
-    pub fn of(roles: &[&'static Role]) -> Self {
+    pub fn of(roles: &[&Role]) -> Self {
         Self {
             database: roles.iter().map(|role| role.database).max().unwrap_or(Access::None),
             blobs: roles.iter().map(|role| role.blobs).max().unwrap_or(Access::None),
             queue: roles.iter().any(|role| role.uses_queue()),
+        }
+    }
+
+    /// Whether what is behind a port may be opened at all.
+    #[must_use]
+    pub fn permits(&self, port: &Port) -> bool {
+        match *port {
+            DATABASE => self.database != Access::None,
+            QUEUE => self.queue,
+            _ => self.blobs != Access::None,
         }
     }
 }
@@ -206,17 +265,49 @@ impl Role {
 /// What can be said after `antiphon roles`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  antiphon roles\n  antiphon roles --json | jq '.[] | select(.database == \"none\") | .name'"
+    after_help = "Examples:\n  antiphon roles\n  antiphon roles --json | jq '.[] | select(.database == \"none\") | .name'\n  \
+                  antiphon roles --grants write --on postgresql | psql \"$OWNER_URL\"\n  \
+                  antiphon roles --grants analyze --on rabbitmq --vhost audio | sh\n  \
+                  antiphon roles --grants sensor:roof --on rabbitmq | sh"
 )]
-pub struct Arguments {}
+pub struct Arguments {
+    /// Print what an account of these roles needs, ready to be run; `sensor:ID` is a sensor that publishes to the broker.
+    #[arg(long, value_name = "ROLE", num_args = 1..)]
+    grants: Vec<String>,
+    /// Only what is for this server.
+    #[arg(long, requires = "grants")]
+    on: Option<Server>,
+    #[command(flatten)]
+    names: Names,
+}
 
-/// Shows the table.
+/// A server that accounts are made on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Server {
+    /// SQL for the owner of the schema.
+    Postgresql,
+    /// Commands of rabbitmqctl.
+    Rabbitmq,
+    /// A policy.
+    S3,
+}
+
+/// Shows the table, or what its roles need.
 ///
 /// # Errors
-/// When standard output is closed.
-pub fn run(_: Arguments, globals: &Globals) -> anyhow::Result<ExitCode> {
+/// For a role that there is not; when standard output is closed.
+pub fn run(arguments: Arguments, globals: &Globals) -> anyhow::Result<ExitCode> {
+    if !arguments.grants.is_empty() {
+        return show_grants(&arguments);
+    }
     if globals.json {
-        print_line(&serde_json::to_string_pretty(ROLES)?)?;
+        let with_grants = |role: &Role| -> anyhow::Result<Value> {
+            let mut shown = serde_json::to_value(role)?;
+            shown["grants"] = grants::of(role, &arguments.names);
+            Ok(shown)
+        };
+        let table: anyhow::Result<Vec<Value>> = ROLES.iter().map(with_grants).collect();
+        print_line(&serde_json::to_string_pretty(&table?)?)?;
         return Ok(ExitCode::SUCCESS);
     }
     for role in ROLES {
@@ -232,6 +323,52 @@ pub fn run(_: Arguments, globals: &Globals) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn show_grants(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let Arguments { grants: asked, on, names } = arguments;
+    let (sql, rabbitmqctl, policy) = match &asked[..] {
+        [only] if only.starts_with("sensor:") => {
+            let sensor = only.trim_start_matches("sensor:");
+            check_id(sensor).map_err(|problem| anyhow::anyhow!("{only}: {}", problem.detail))?;
+            (None, Some(grants::rabbitmqctl_of_sensor(sensor, names)), None)
+        }
+        _ => {
+            let roles: anyhow::Result<Vec<&Role>> = asked.iter().map(|name| named(name)).collect();
+            let roles = roles?;
+            let policy = grants::policy(&roles, &names.bucket);
+            let policy = policy.map(|policy| serde_json::to_string_pretty(&policy)).transpose()?;
+            (grants::sql(&roles, names), grants::rabbitmqctl(&roles, names), policy)
+        }
+    };
+    let servers = [
+        (Server::Postgresql, "-- PostgreSQL, as the owner of the schema:", sql),
+        (Server::Rabbitmq, "# RabbitMQ:", rabbitmqctl),
+        (Server::S3, "# S3, the policy of the account:", policy),
+    ];
+    for (server, title, text) in servers {
+        match (on, text) {
+            (None, Some(text)) => print_line(&format!("{title}\n{text}\n"))?,
+            (Some(on), Some(text)) if *on == server => print_line(&text)?,
+            (Some(on), None) if *on == server => {
+                eprintln!("{} may not open it, and needs no account", asked.join(", "))
+            }
+            _ => {}
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The role called `name`.
+///
+/// # Errors
+/// When there is none, with the nearest.
+pub fn named(name: &str) -> anyhow::Result<&'static Role> {
+    find(name).with_context(|| {
+        let near = nearest(name, ROLES.iter().map(|role| role.name));
+        let hint = near.map(|near| format!(", the nearest is {near:?}")).unwrap_or_default();
+        format!("there is no role {name:?}{hint}; `antiphon roles` lists them")
+    })
 }
 
 fn topic_names<S: serde::Serializer>(topics: &&'static [Topic], serializer: S) -> Result<S::Ok, S::Error> {

@@ -34,9 +34,36 @@ pub const SETTINGS: &[Setting] = &[
         "largest audio file of a sensor, in bytes",
     ),
     setting("limits.song_bytes", Kind::Integer(1, 1 << 40), "1073741824", "largest song, in bytes"),
-    setting("database.url", Kind::Text, "", "sqlite:PATH; not set: antiphon.db in the data folder"),
-    setting("queue.url", Kind::Text, "", "folder:PATH; not set: queue in the data folder"),
-    setting("blobs.url", Kind::Text, "", "folder:PATH; not set: blobs in the data folder"),
+    setting(
+        "database.url",
+        Kind::Text,
+        "",
+        "sqlite:PATH or postgres://USER@HOST:PORT/DATABASE; not set: antiphon.db in the data folder",
+    ),
+    setting("database.username", Kind::Text, "", "the account, in place of the one in database.url"),
+    secret("database.password", "its password, in place of the one in database.url"),
+    setting(
+        "queue.url",
+        Kind::Text,
+        "",
+        "folder:PATH, amqp://USER@HOST:PORT/VHOST or amqps://...; not set: queue in the data folder",
+    ),
+    setting("queue.username", Kind::Text, "", "the account, in place of the one in queue.url"),
+    secret("queue.password", "its password, in place of the one in queue.url"),
+    setting(
+        "blobs.url",
+        Kind::Text,
+        "",
+        "folder:PATH or s3://BUCKET/PREFIX?region=REGION&endpoint=URL; not set: blobs in the data folder",
+    ),
+    setting("blobs.username", Kind::Text, "", "the access key's id; not set: what the environment of AWS gives"),
+    secret("blobs.password", "the secret access key; not set: what the environment of AWS gives"),
+    setting(
+        "shutdown.seconds",
+        Kind::Integer(1, 3_600),
+        "15",
+        "how long everything may take to end after the signal to stop, before it is cut; requests get half of it",
+    ),
     setting(
         "analyze.workers",
         Kind::Integer(1, 1_024),
@@ -47,6 +74,10 @@ pub const SETTINGS: &[Setting] = &[
 
 const fn setting(key: &'static str, kind: Kind, default: &'static str, help: &'static str) -> Setting {
     Setting { key, kind, default, secret: false, help }
+}
+
+const fn secret(key: &'static str, help: &'static str) -> Setting {
+    Setting { key, kind: Kind::Text, default: "", secret: true, help }
 }
 
 /// The tables of everybody who can be configured.

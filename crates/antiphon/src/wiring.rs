@@ -1,6 +1,7 @@
 //! Wiring: opens what the role table permits, and hands each capability the handles that its roles may have.
 
 mod connections;
+mod locations;
 mod operator;
 mod routers;
 
@@ -9,28 +10,32 @@ use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use antiphon_analysis::admit;
+use antiphon_analysis::descriptors;
 use antiphon_analysis::recordings::media;
 use antiphon_analysis::store;
 use antiphon_analysis::topics;
 use antiphon_analysis::workers::{Worker, analyze, analyze_songs};
 use antiphon_identity::{Keys, LocalToken, Options};
 use antiphon_platform::blobs::Blobs;
-use antiphon_platform::clock::Clock;
+use antiphon_platform::clock::{Clock, Micros, SECOND};
 use antiphon_platform::config::Config;
 use antiphon_platform::cpu::{self, Pool, Priority};
-use antiphon_platform::db::Database;
+use antiphon_platform::db::{Database, DbError, Reader, Statement};
 use antiphon_platform::disk;
 use antiphon_platform::http::health::Checks;
 use antiphon_platform::http::nearest;
 use antiphon_platform::jobs::{self, Job, JobError, Outcome};
 use antiphon_platform::outbox;
 use antiphon_platform::queue::Queue;
+use antiphon_platform::sql;
 use anyhow::{Context, Result, bail};
 use futures::FutureExt;
 use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 
-pub use connections::{Connections, Locations, locations, migrations, open_blobs, open_queue};
+pub use connections::{Connections, QueueEngine, Waiting, blobs_at, database_address, migrations};
+pub use locations::{DATABASE, Location, Locations, PORTS, Port, QUEUE, Settled};
 
 use crate::commands::output::print_line;
 use crate::data_folder::DataFolder;
@@ -47,6 +52,11 @@ const SWEEP_EVERY: Duration = Duration::from_secs(6 * 3_600);
 /// Free space in bytes below which the folder is not ready for more; on small disks a twentieth of them.
 const RESERVE: u64 = 32 << 20;
 
+/// How often the clocks are compared, and from which difference on, in µs, somebody should look.
+const CLOCK_EVERY: Duration = Duration::from_secs(600);
+const SKEW: Micros = 2 * SECOND;
+const CLOCK: Statement = sql!("wiring/clock.postgres.sql");
+
 /// Everything that the started roles work with.
 pub struct Wiring {
     roles: Vec<&'static Role>,
@@ -57,9 +67,17 @@ pub struct Wiring {
     limits: Limits,
     keys: Option<Keys>,
     public_reads: bool,
-    folder: PathBuf,
+    folder: Option<PathBuf>,
     /// Opens everything to commands beside an `api`; removed when dropped.
     _token: Option<LocalToken>,
+}
+
+/// What of this machine's disk the process may use.
+pub struct Places<'a> {
+    /// The data folder, for processes that have one.
+    pub folder: Option<&'a DataFolder>,
+    /// Where the local token goes, for the process that commands beside it find.
+    pub run: Option<PathBuf>,
 }
 
 struct Limits {
@@ -75,14 +93,14 @@ impl Wiring {
     pub async fn new(
         roles: &[&'static Role],
         config: &Config,
-        folder: &DataFolder,
+        places: Places<'_>,
         connections: Connections,
         clock: Clock,
     ) -> Result<Self> {
-        let is_api = roles.iter().any(|role| role.name == "api");
-        let token = if is_api { Some(LocalToken::create(&folder.run())?) } else { None };
-        if is_api {
-            operator::ensure_key(&connections.database("api")?, &clock, folder.path()).await?;
+        let folder = places.folder.map(|folder| folder.path().to_owned());
+        let token = places.run.map(|run| LocalToken::create(&run)).transpose()?;
+        if roles.iter().any(|role| role.name == "api") {
+            operator::ensure_key(&connections.database("api")?, &clock, folder.as_deref()).await?;
         }
         let public_reads = config.boolean("auth.public_reads")?;
         let options = Options {
@@ -108,7 +126,7 @@ impl Wiring {
             limits,
             keys,
             public_reads,
-            folder: folder.path().to_owned(),
+            folder,
             _token: token,
         })
     }
@@ -118,7 +136,7 @@ impl Wiring {
         self.connections.close().await;
     }
 
-    /// Checks of every connection that the started roles use, and of the data folder.
+    /// Checks of every connection that the started roles use, and of the data folder if there is one.
     pub fn checks(&self) -> Checks {
         let mut checks = Checks::default();
         if let Some(reader) = self.connections.any_reader() {
@@ -127,7 +145,7 @@ impl Wiring {
                 async move { reader.read().await.map(|_| ()).map_err(|error| error.to_string()) }
             });
         }
-        if let Some(queue) = self.connections.any_queue() {
+        if let Some(queue) = self.connections.whole_queue() {
             checks.add("queue", move || {
                 let queue = Arc::clone(&queue);
                 async move { queue.check().await.map_err(|error| error.to_string()) }
@@ -139,7 +157,7 @@ impl Wiring {
                 async move { blobs.check().await.map_err(|error| error.to_string()) }
             });
         }
-        let folder = self.folder.clone();
+        let Some(folder) = self.folder.clone() else { return checks };
         checks.add("data folder", move || {
             let folder = folder.clone();
             async move {
@@ -168,6 +186,7 @@ impl Wiring {
                 "analyze-songs" => tasks.push(("analyze-songs", self.analyze_songs(stop)?)),
                 "media" => tasks.push(("media", self.media(stop)?)),
                 "write" => tasks.extend(self.write(stop)?),
+                "admit" => tasks.push(("admit", self.admit(stop)?)),
                 "relay" => tasks.push(("relay", self.relay(stop)?)),
                 "schedule" => tasks.push(("schedule", self.schedule(stop)?)),
                 // What listens is served by the router; a job runs alone.
@@ -232,15 +251,36 @@ impl Wiring {
             })
         };
         let dead_letters: Task = {
-            let (database, clock, stop) = (database.clone(), clock.clone(), stop.clone());
+            let (database, queue, clock, stop) = (database.clone(), Arc::clone(&queue), clock.clone(), stop.clone());
             Box::new(move || {
                 let run = store::dead_letters::run(database.clone(), Arc::clone(&queue), clock.clone(), stop.clone());
                 Box::pin(run.map(Ok))
             })
         };
+        let descriptors: Task = {
+            let (database, queue, clock, stop) = (database.clone(), Arc::clone(&queue), clock.clone(), stop.clone());
+            Box::new(move || {
+                let run = descriptors::keep::run(database.clone(), Arc::clone(&queue), clock.clone(), stop.clone());
+                Box::pin(async move { run.await.map_err(|error| error.to_string()) })
+            })
+        };
         let roll_up: Task =
             Box::new(move || Box::pin(store::rollup::run(database.clone(), clock.clone(), stop.clone()).map(Ok)));
-        Ok(vec![("write", writer), ("write: dead letters", dead_letters), ("write: roll-ups", roll_up)])
+        Ok(vec![
+            ("write", writer),
+            ("write: dead letters", dead_letters),
+            ("write: descriptors", descriptors),
+            ("write: roll-ups", roll_up),
+        ])
+    }
+
+    fn admit(&self, stop: &CancellationToken) -> Result<Task> {
+        let (database, queue) = (self.connections.database("admit")?, self.connections.queue("admit")?);
+        let (clock, stop) = (self.clock.clone(), stop.clone());
+        Ok(Box::new(move || {
+            let run = admit::run(database.clone(), Arc::clone(&queue), clock.clone(), stop.clone());
+            Box::pin(async move { run.await.map_err(|error| error.to_string()) })
+        }))
     }
 
     fn relay(&self, stop: &CancellationToken) -> Result<Task> {
@@ -315,7 +355,7 @@ impl Wiring {
 
     /// Keeps the gauges of the queue's depths up to date, for as long as it is polled.
     pub fn watch_depths(&self) -> impl Future<Output = ()> + Send + 'static {
-        let queue = self.connections.any_queue();
+        let queue = self.connections.whole_queue();
         async move {
             let Some(queue) = queue else { return std::future::pending().await };
             let mut ticks = tokio::time::interval(Duration::from_secs(5));
@@ -326,8 +366,47 @@ impl Wiring {
         }
     }
 
+    /// Compares this machine's clock with the database server's, for as long as it is polled.
+    pub fn watch_clock(&self) -> impl Future<Output = ()> + Send + 'static {
+        let (reader, clock) = (self.connections.database_server(), self.clock.clone());
+        async move {
+            let Some(reader) = reader else { return std::future::pending().await };
+            let mut ticks = tokio::time::interval(CLOCK_EVERY);
+            loop {
+                ticks.tick().await;
+                match clock_skew(&reader, &clock).await {
+                    Ok(skew) => show_skew(skew),
+                    Err(error) => tracing::debug!(%error, "the database's clock is not known now"),
+                }
+            }
+        }
+    }
+
     fn keys(&self) -> Result<&Keys> {
         self.keys.as_ref().context("a role that listens has no keys to check")
+    }
+}
+
+/// How far this machine's clock is ahead of the database server's, in µs, as exactly as the answer was quick.
+///
+/// # Errors
+/// Those of the database.
+pub async fn clock_skew(reader: &Reader, clock: &Clock) -> Result<Micros, DbError> {
+    let mut read = reader.read().await?;
+    let before = clock.now();
+    let row = read.row(&CLOCK, &[]).await?;
+    let there: Micros = row.map(|row| row.get(0)).transpose()?.unwrap_or(before);
+    let (now, halfway) = (clock.now(), (clock.now() - before) / 2);
+    Ok(now - halfway - there)
+}
+
+fn show_skew(skew: Micros) {
+    metrics::gauge!("antiphon_clock_ahead_of_database_seconds").set(skew as f64 / 1e6);
+    if skew.abs() > SKEW {
+        let ahead = skew as f64 / 1e6;
+        tracing::warn!(
+            "this machine's clock is {ahead:.1} s ahead of the database's; set both (timedatectl set-ntp true)"
+        );
     }
 }
 

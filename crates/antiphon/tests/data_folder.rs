@@ -157,3 +157,43 @@ fn public_reads_need_no_key_but_keys_and_dead_letters_do() {
         assert_eq!(status(open), 200, "{open}");
     }
 }
+
+#[test]
+fn a_second_up_is_told_where_the_first_one_is_and_disturbs_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let mut first = start(&data, &UP, &[]);
+    let announced =
+        || (std::fs::read(data.join("run/server")).unwrap(), std::fs::read(data.join("run/token")).unwrap());
+    let before = announced();
+    let said = refusal(&data, &[]);
+    assert!(said.contains("already running") && said.contains(first.url()), "{said}");
+    assert_eq!(announced(), before);
+    // Commands beside it still get in by the token.
+    assert!(command(&data, &["sensor", "list"], &[]).status().unwrap().success());
+    // Whose holder is dead is free.
+    first.kill();
+    let second = start(&data, &UP, &[]);
+    assert!(command(&data, &["sensor", "list"], &[]).status().unwrap().success());
+    assert!(second.stop().success());
+    assert!(!data.join("run/server").exists() && !data.join("run/token").exists());
+}
+
+#[test]
+fn of_two_apis_on_one_folder_one_is_announced() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    const API: [&str; 4] = ["run", "api", "--listen", "127.0.0.1:0"];
+    let (first, second) = (start(&data, &API, &[]), start(&data, &API, &[]));
+    let announced = || std::fs::read_to_string(data.join("run/server")).unwrap();
+    assert_eq!(announced(), first.url());
+    let operator = Client::operator(&data);
+    for api in [&first, &second] {
+        assert_eq!(operator.get(&format!("{}/api/v1/sensors", api.url())).unwrap().status, 200);
+    }
+    assert!(second.stop().success());
+    assert_eq!(announced(), first.url());
+    assert!(command(&data, &["sensor", "list"], &[]).status().unwrap().success());
+    assert!(refusal(&data, &[]).contains(first.url()));
+    assert!(first.stop().success());
+}

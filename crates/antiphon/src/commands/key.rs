@@ -2,13 +2,17 @@
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use antiphon_platform::clock::Clock;
+use antiphon_platform::db::Database;
+use anyhow::{Context, Result};
 use clap::{Subcommand, ValueEnum};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::output::{print_json, print_json_list, print_line, print_table, rows};
 use super::server::{Server, ServerOptions, encoded};
 use crate::cli::Globals;
+use crate::roles::{Access, Permitted};
+use crate::wiring::{Settled, database_address, migrations};
 
 /// Options of `antiphon key`.
 #[derive(Debug, clap::Args)]
@@ -22,12 +26,17 @@ pub struct Arguments {
 enum Command {
     /// Make a key; it is printed once and not kept.
     #[command(
-        after_help = "Examples:\n  antiphon key create --role reader > reader.key\n  antiphon key create --role operator --json"
+        after_help = "Examples:\n  antiphon key create --role reader > reader.key\n  antiphon key create --role operator --json\n  \
+                      antiphon key create --role operator --in-database > operator.key"
     )]
     Create {
         /// What the key allows.
         #[arg(long)]
         role: Role,
+        /// Write it into the database of the settings, without a server and without a key: for the first operator, and
+        /// when every operator's key is lost.
+        #[arg(long, conflicts_with_all = ["server", "key_file"])]
+        in_database: bool,
         #[command(flatten)]
         server: ServerOptions,
     },
@@ -58,12 +67,12 @@ enum Role {
 /// Runs `antiphon key`.
 pub fn run(arguments: Arguments, globals: &Globals) -> Result<ExitCode> {
     match arguments.command {
-        Command::Create { role, server } => {
-            let role = match role {
-                Role::Operator => "operator",
-                Role::Reader => "reader",
+        Command::Create { role, in_database, server } => {
+            let key = if in_database {
+                create_in_database(role, globals)?
+            } else {
+                Server::find(&server, globals)?.post("/api/v1/keys", &json!({"role": role.name()}))?
             };
-            let key = Server::find(&server, globals)?.post("/api/v1/keys", &json!({"role": role}))?;
             if globals.json { print_json(&key)? } else { print_line(key["key"].as_str().unwrap_or_default())? }
         }
         Command::List { server } => {
@@ -81,4 +90,30 @@ pub fn run(arguments: Arguments, globals: &Globals) -> Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+impl Role {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Operator => "operator",
+            Self::Reader => "reader",
+        }
+    }
+}
+
+fn create_in_database(role: Role, globals: &Globals) -> Result<Value> {
+    let database_only = Permitted { database: Access::Write, blobs: Access::None, queue: false };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let settled = Settled::find(globals, &database_only).await?;
+        let opened = Database::open(database_address(&settled.locations.database), &migrations()).await;
+        let mut tx = opened.context("cannot open the database")?.write().await?;
+        let role = match role {
+            Role::Operator => antiphon_identity::Role::Operator,
+            Role::Reader => antiphon_identity::Role::Reader,
+        };
+        let made = antiphon_identity::create_key(&mut tx, &Clock::system(), &role).await?;
+        tx.commit().await?;
+        Ok(serde_json::to_value(&made)?)
+    })
 }

@@ -8,6 +8,8 @@ pub mod dead_letters;
 pub mod features;
 pub mod ingest;
 pub mod key;
+pub mod migrate;
 pub mod output;
+pub mod prepare;
 pub mod sensor;
 mod server;

@@ -14,14 +14,22 @@ use anyhow::{Context, Result};
 const FILE: &str = "operator.key";
 
 /// Makes an operator's key unless there is one. It is shown on a terminal's standard error, else written to
-/// `DATA/operator.key`; it never goes through the log.
+/// `DATA/operator.key`; it never goes through the log. A process without a data folder has no place to leave a key, and
+/// makes none: it says how an operator does.
 ///
 /// # Errors
 /// When the database or the file cannot be written.
-pub async fn ensure_key(database: &Database, clock: &Clock, data: &Path) -> Result<()> {
+pub async fn ensure_key(database: &Database, clock: &Clock, data: Option<&Path>) -> Result<()> {
     if has_operator(&mut database.read().await?).await? {
         return Ok(());
     }
+    let Some(data) = data else {
+        tracing::warn!(
+            "there is no operator's key yet; make one where the database can be written: \
+             antiphon key create --role operator --in-database"
+        );
+        return Ok(());
+    };
     let mut tx = database.write().await.context("cannot make the operator's key")?;
     // Looked at again, for another process may have made one since; this transaction is the only one now.
     if has_operator(&mut tx).await? {
@@ -68,7 +76,9 @@ mod tests {
         let url = format!("sqlite:{}", folder.path().join("db").display());
         let database = Database::open(&url, antiphon_identity::MIGRATIONS).await.unwrap();
         let clock = Clock::manual(1);
-        ensure_key(&database, &clock, folder.path()).await.unwrap();
+        ensure_key(&database, &clock, None).await.unwrap();
+        assert!(!has_operator(&mut database.read().await.unwrap()).await.unwrap(), "made a key that nobody has");
+        ensure_key(&database, &clock, Some(folder.path())).await.unwrap();
         let path = folder.path().join(FILE);
         if std::io::stderr().is_terminal() {
             assert!(!path.exists());
@@ -76,7 +86,7 @@ mod tests {
         }
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         fs::remove_file(&path).unwrap();
-        ensure_key(&database, &clock, folder.path()).await.unwrap();
+        ensure_key(&database, &clock, Some(folder.path())).await.unwrap();
         assert!(!path.exists());
     }
 }

@@ -68,6 +68,32 @@ impl FolderBlobs {
         Ok(Self { disk, root: root.to_owned(), owner })
     }
 
+    /// The keys of all objects, in no order.
+    ///
+    /// # Errors
+    /// [`BlobError::Unavailable`] when a folder cannot be listed.
+    pub async fn keys(&self) -> Result<Vec<String>, BlobError> {
+        let (disk, root) = (Arc::clone(&self.disk), self.root.clone());
+        blocking(move || {
+            let mut keys = Vec::new();
+            let mut folders = vec![(root, String::new())];
+            while let Some((folder, before)) = folders.pop() {
+                let names = disk.list(&folder).map_err(|error| unavailable(&error))?;
+                for name in names.iter().filter_map(|name| name.to_str()) {
+                    if let Some(front) = name.strip_suffix("++") {
+                        folders.push((folder.join(name), format!("{before}{front}")));
+                    } else if let Some(segment) = name.strip_suffix('+') {
+                        folders.push((folder.join(name), format!("{before}{segment}/")));
+                    } else if check_key(name).is_ok() {
+                        keys.push(format!("{before}{name}"));
+                    }
+                }
+            }
+            Ok(keys)
+        })
+        .await
+    }
+
     fn owner(&self) -> Result<Arc<Owner>, BlobError> {
         self.owner.clone().ok_or(BlobError::NotPermitted)
     }
@@ -404,6 +430,21 @@ mod tests {
         assert_eq!(names.len(), 3, "two locks and one file being written: {names:?}");
         assert!(upload.temporary.exists());
         drop((upload, second));
+    }
+
+    #[tokio::test]
+    async fn every_key_is_listed_as_it_was_put() {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = FolderBlobs::open(disk::local(), folder.path(), Access::Write).unwrap();
+        let long = "b".repeat(450);
+        let mut put = vec![String::from("a"), String::from("a/b"), format!("songs/{long}/x"), format!("a/{long}")];
+        for key in &put {
+            blobs.put(key, super::super::once(vec![1])).await.unwrap();
+        }
+        let mut listed = blobs.keys().await.unwrap();
+        listed.sort();
+        put.sort();
+        assert_eq!(listed, put);
     }
 
     #[tokio::test]

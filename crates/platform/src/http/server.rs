@@ -23,8 +23,6 @@ use tower::ServiceExt;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// The largest head of a request, in bytes.
 const HEAD_LIMIT: usize = 64 * 1024;
-/// How long requests under way may go on after the server was told to stop.
-const GRACE: Duration = Duration::from_secs(8);
 /// What is read and thrown away of a refused upload, so that its sender gets to read the refusal: bytes and time.
 const LINGER_BYTES: usize = 64 * 1024 * 1024;
 const LINGER_TIME: Duration = Duration::from_secs(5);
@@ -79,8 +77,14 @@ impl<S: Send + Sync> FromRequestParts<S> for Stopping {
 }
 
 /// Serves `router` on `listener`, at most `connections` at once, until `stop` fires; then no connection is
-/// accepted any more, and those under way have 8 s to end.
-pub async fn serve(listener: TcpListener, router: Router, connections: usize, stop: CancellationToken) {
+/// accepted any more, and those under way have `grace` to end.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    connections: usize,
+    grace: Duration,
+    stop: CancellationToken,
+) {
     let permits = Arc::new(Semaphore::new(connections.clamp(1, Semaphore::MAX_PERMITS)));
     let graceful = GracefulShutdown::new();
     let mut builder = hyper::server::conn::http1::Builder::new();
@@ -120,8 +124,8 @@ pub async fn serve(listener: TcpListener, router: Router, connections: usize, st
         });
     }
     drop(listener);
-    if tokio::time::timeout(GRACE, graceful.shutdown()).await.is_err() {
-        tracing::warn!("requests were still under way after {} s and are cut", GRACE.as_secs());
+    if tokio::time::timeout(grace, graceful.shutdown()).await.is_err() {
+        tracing::warn!("requests were still under way after {} ms and are cut", grace.as_millis());
     }
 }
 
@@ -217,7 +221,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
-        let served = tokio::spawn(serve(listener, router, 16, stop.clone()));
+        let served = tokio::spawn(serve(listener, router, 16, Duration::from_secs(8), stop.clone()));
         (address, stop, served)
     }
 

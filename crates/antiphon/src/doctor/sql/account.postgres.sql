@@ -1,0 +1,2 @@
+-- Differs because SQLite has no accounts.
+select current_user::text
