@@ -291,6 +291,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_is_for_a_foreign_group_reaches_it_though_it_is_not_listed() {
+        let (_folder, database) = open().await;
+        let birds = Group::foreign("x-birds", SONGS).unwrap();
+        let mut tx = database.write().await.unwrap();
+        publish_to_group(&mut tx, birds, &message(0)).await.unwrap();
+        tx.commit().await.unwrap();
+        let notes = Notes::default();
+        publish_all(&database, &notes, &[ANALYZE]).await.unwrap();
+        assert_eq!(notes.published.into_inner().unwrap(), [(String::from("x-birds"), String::from("0"))]);
+        assert_eq!(waiting(&database).await, 0);
+    }
+
+    #[tokio::test]
     async fn what_is_not_confirmed_or_not_committed_stays_or_never_was() {
         let (_folder, database) = open().await;
         fill(&database, 0..3).await;

@@ -20,14 +20,14 @@
 //!   of [`BACKOFF`] or [`DELIVERY_LIMIT`] deliveries in all MUST set it aside as dead
 //!   (cases: `retry_comes_back_after_its_delay`, `retries_end_in_the_dead_queue`,
 //!   `the_delivery_limit_ends_in_the_dead_queue`).
-//! - [`Delivery::dead`] MUST move it to the group's dead queue with reason, time and count, once
-//!   (case: `dead_moves_it_aside_once_with_reason_time_and_count`).
+//! - [`Delivery::dead`] MUST move it to the group's dead queue with reason, time and count, once; a process that dies in the
+//!   middle of it may leave it in both (case: `dead_moves_it_aside_once_with_reason_time_and_count`).
 //! - One message MUST never block another one of its group (case: `one_message_never_blocks_another`).
 //! - A consumer MUST hold at most `prefetch` unsettled deliveries (case: `a_consumer_holds_at_most_prefetch`).
 //! - A message of up to [`MESSAGE_LIMIT`] encoded bytes MUST pass, a larger one MUST be refused
 //!   (case: `a_message_over_the_limit_is_refused`).
 //! - An engine that cannot confirm within the bounded wait MUST answer [`QueueError::Unavailable`];
-//!   the message is then consumed at most as often as a confirmed one, possibly never
+//!   the message is then consumed as a confirmed one is, or never
 //!   (case: `an_engine_that_cannot_confirm_says_unavailable_and_recovers`).
 //! - A handle MUST refuse topics and groups outside its [`Access`] (case: `access_is_enforced`).
 //! - [`Queue::depths`] MUST tell what waits and since when, what is held, and what is dead
@@ -47,7 +47,7 @@ use bytes::Bytes;
 
 use crate::clock::Micros;
 
-/// Delays before the first, second, ... retry of a temporary failure; jitter of up to 20 % is added.
+/// Delays before the first, second, ... retry of a temporary failure. An engine adds up to 20 % of jitter, or none.
 pub const BACKOFF: [Duration; 5] = [
     Duration::from_secs(1),
     Duration::from_secs(5),
@@ -187,7 +187,8 @@ pub enum QueueError {
 }
 
 /// Why a message is dead that nobody settled, [`DELIVERY_LIMIT`] times.
-fn limit_reason() -> String {
+#[must_use]
+pub fn limit_reason() -> String {
     format!("delivered {DELIVERY_LIMIT} times without being settled")
 }
 
@@ -198,9 +199,10 @@ pub struct Depth {
     pub group: String,
     /// Messages not yet delivered, waiting for a retry included.
     pub waiting: u64,
-    /// Age of the oldest of them in µs; 0 if there is none.
+    /// Age of the oldest of them in µs; 0 if there is none, or if this process cannot know it (RabbitMQ tells only who
+    /// consumes the group).
     pub oldest: Micros,
-    /// Delivered and not settled.
+    /// Delivered and not settled; on RabbitMQ, to this process.
     pub in_flight: u64,
     /// Set aside and not yet taken from the dead queue.
     pub dead: u64,
@@ -310,5 +312,33 @@ impl Drop for Delivery {
         if let Some(settle) = self.settle.take() {
             settle.release();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RECORDINGS: Topic = Topic("recordings");
+
+    #[test]
+    fn foreign_groups_have_names_of_their_own() {
+        let birds = Group::foreign("x-birds", RECORDINGS).unwrap();
+        assert_eq!((birds.name, birds.is_foreign(), birds.is_every_foreign()), ("x-birds", true, false));
+        assert_eq!(Group::foreign("x-birds", RECORDINGS), Some(birds));
+        for bad in ["birds", "x-", "x-*", "x-Birds", "x-a.b", "x-ä", &format!("x-{}", "a".repeat(41))] {
+            assert_eq!(Group::foreign(bad, RECORDINGS), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_dead_queues_of_foreign_groups_are_given_together() {
+        let ours = Group { name: "analyze", topic: RECORDINGS };
+        let birds = Group::foreign("x-birds", RECORDINGS).unwrap();
+        let access = |dead: &[Group]| Access { dead: dead.to_vec(), ..Access::default() };
+        let every = access(&[Group::every_foreign(RECORDINGS)]);
+        assert!(every.takes_dead_of(birds) && !every.takes_dead_of(ours));
+        assert!(!every.takes_dead_of(Group { topic: Topic("songs"), ..birds }));
+        assert!(access(&[birds]).takes_dead_of(birds) && !access(&[ours]).takes_dead_of(birds));
     }
 }

@@ -133,3 +133,90 @@ fn check_values(foreign: &Foreign, layer: &'static Layer, partial: &Partial) -> 
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use prost::Message as _;
+
+    use super::*;
+    use crate::descriptors::tests::activity;
+
+    fn known() -> Known {
+        Known::of(&[activity(1)])
+    }
+
+    fn result(partials: Vec<messages::Partial>) -> messages::Result {
+        let algorithm = String::from("x-birds.activity");
+        let block = messages::Block {
+            algorithm,
+            version: 1,
+            layer: String::from("main"),
+            minute: 29_626_560,
+            partials,
+            ..messages::Block::default()
+        };
+        messages::Result {
+            kind: messages::SourceKind::Sensor as i32,
+            group: String::from("x-birds"),
+            blocks: vec![block],
+            ..messages::Result::default()
+        }
+    }
+
+    fn partial(second: u32, values: [f32; 4]) -> messages::Partial {
+        messages::Partial { second, from: 10, to: 1_000_000, count: 7, values: values.to_vec() }
+    }
+
+    #[test]
+    fn what_is_spelled_out_is_stored_as_ours_is() {
+        let mut sent = result(vec![partial(3, [0.5, 0.25, 0.0, 1.0]), partial(59, [0.5, 0.0, f32::NAN, 1.0])]);
+        fit(&mut sent, &known()).unwrap();
+        let block = &sent.blocks[0];
+        let layer = known().foreign("x-birds.activity", 1).unwrap().layer("main").unwrap();
+        let stored = decode_block(layer, block.minute, &block.data).unwrap();
+        assert!(block.partials.is_empty());
+        assert_eq!(stored.iter().map(|partial| partial.second.rem_euclid(60)).collect::<Vec<_>>(), [3, 59]);
+        assert_eq!((stored[0].from, stored[0].to), (10, 1_000_000));
+        let Values::Fields { count, values } = &stored[0].values else { panic!("other values") };
+        assert_eq!((*count, values.as_slice()), (7, &[0.5, 0.25, 0.0, 1.0][..]));
+        // Its bytes are as good as the spelling.
+        fit(&mut sent.clone(), &known()).unwrap();
+    }
+
+    #[test]
+    fn nobody_speaks_for_another_group() {
+        let cases: [(&str, &str); 3] =
+            [("x-bats", "x-birds.activity"), ("analyze", "x-birds.activity"), ("x-birds", "level")];
+        for (group, algorithm) in cases {
+            let mut sent = result(vec![partial(0, [0.0; 4])]);
+            sent.group = group.to_owned();
+            sent.blocks[0].algorithm = algorithm.to_owned();
+            let Err(Misfit::Never(why)) = fit(&mut sent, &known()) else { panic!("{group} {algorithm}") };
+            assert!(why.contains(algorithm) && why.contains(group), "{why}");
+        }
+        let mut sent = result(vec![partial(0, [0.0; 4])]);
+        sent.blocks[0].version = 2;
+        assert!(matches!(fit(&mut sent, &known()), Err(Misfit::Unknown { version: 2, .. })));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_fits_can_be_read_again(
+            changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
+        ) {
+            let mut bytes = result(vec![partial(3, [0.5, 0.25, 0.0, 1.0]), partial(4, [0.5; 4])]).encode_to_vec();
+            for (place, byte) in changes {
+                let place = place.index(bytes.len());
+                bytes[place] = byte;
+            }
+            let Ok(mut sent) = messages::Result::decode(bytes.as_slice()) else { return Ok(()) };
+            if fit(&mut sent, &known()).is_ok() {
+                for block in &sent.blocks {
+                    let layer = known().foreign(&block.algorithm, block.version).unwrap().layer(&block.layer).unwrap();
+                    prop_assert!(decode_block(layer, block.minute, &block.data).is_ok());
+                }
+            }
+        }
+    }
+}

@@ -105,6 +105,18 @@ impl Known {
         }
     }
 
+    /// What a snapshot with these descriptors would hold.
+    #[cfg(test)]
+    pub(super) fn of(descriptors: &[messages::Descriptor]) -> Self {
+        use prost::Message as _;
+        use sha2::Digest as _;
+        let met = descriptors.iter().map(|descriptor| {
+            let data = descriptor.encode_to_vec();
+            meet(sha2::Sha256::digest(&data).into(), &descriptor.name, &data).unwrap()
+        });
+        Self { foreign: met.collect() }
+    }
+
     /// The newest version of each algorithm: the registry's in their order, then the foreign ones by name.
     pub fn newest(&self) -> impl Iterator<Item = &'static Descriptor> {
         let groups = self.foreign.chunk_by(|one, other| one.descriptor.name == other.descriptor.name);

@@ -7,6 +7,7 @@
 
 mod routes;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,10 +25,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::error::StoreError;
-use super::recordings::{Status, make_recording, recording, update_recording};
-use super::retention::retention_of;
-use super::sources::{SourceKind, make_source};
+use super::recordings::{Accepted, Status, accept, recording, update_recordings};
 use super::writer::song_id;
+use crate::descriptors::Known;
 use crate::workers::KEPT;
 use crate::{messages, topics};
 
@@ -49,6 +49,9 @@ const LETTERS: Bulk = Bulk {
 
 /// Letters of one group that are held at a time; each has at most 1 MiB.
 const PREFETCH: usize = 4;
+
+/// How often it is looked whether there are new foreign groups.
+const NEW_GROUPS: Duration = Duration::from_secs(5);
 
 /// Pause before trying again when database or queue are away.
 const AWAY: Duration = Duration::from_millis(500);
@@ -76,13 +79,26 @@ pub struct DeadLetter {
     pub size: i64,
 }
 
-/// Takes the dead letters of every group into the database, until `stop` fires.
+/// Takes the dead letters of every group, those of foreign ones once they are known, into the database, until `stop` fires.
 pub async fn run(db: Database, queue: Arc<dyn Queue>, clock: Clock, stop: CancellationToken) {
-    let mut groups = JoinSet::new();
-    for group in topics::ALL {
-        groups.spawn(take_all(db.clone(), Arc::clone(&queue), clock.clone(), group, stop.clone()));
+    let mut taking = JoinSet::new();
+    let mut take_of = |group: Group| {
+        taking.spawn(take_all(db.clone(), Arc::clone(&queue), clock.clone(), group, stop.clone()));
+    };
+    topics::ALL.into_iter().for_each(&mut take_of);
+    let mut foreign = BTreeSet::new();
+    loop {
+        let known = async { Known::load(&mut db.read().await?).await };
+        match known.await {
+            Ok(known) => known.groups().into_iter().filter(|group| foreign.insert(*group)).for_each(&mut take_of),
+            Err(error) => tracing::debug!(%error, "foreign groups are looked for again"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => break,
+            () = tokio::time::sleep(NEW_GROUPS) => {}
+        }
     }
-    while groups.join_next().await.is_some() {}
+    while taking.join_next().await.is_some() {}
 }
 
 async fn take_all(db: Database, queue: Arc<dyn Queue>, clock: Clock, group: Group, stop: CancellationToken) {
@@ -95,6 +111,11 @@ async fn take_all(db: Database, queue: Arc<dyn Queue>, clock: Clock, group: Grou
             Err(QueueError::NotPermitted(why)) => {
                 tracing::info!(group = group.name, why, "its dead letters are left to another process");
                 return;
+            }
+            // Of a foreign group that is no more, nothing but its descriptors may be left.
+            Err(error) if group.is_foreign() => {
+                tracing::debug!(group = group.name, %error, "its dead letters cannot be consumed; trying again");
+                tokio::time::sleep(NEW_GROUPS).await;
             }
             Err(error) => tracing::warn!(group = group.name, %error, "dead letters cannot be consumed; trying again"),
             Ok(never) => match never {},
@@ -147,16 +168,18 @@ async fn store(
     about: Option<&Subject>,
 ) -> Result<(), StoreError> {
     let mut tx = db.write().await?;
+    // A broker's messages may say anything, and no text in the database of a server holds the character 0.
+    let text = |text: &str| Value::Text(text.replace('\0', "\u{fffd}"));
     let row = vec![
         letter_id(group, message, death).into(),
         group.name.into(),
-        message.id.as_str().into(),
-        message.kind.as_str().into(),
-        message.source.as_str().into(),
+        text(&message.id),
+        text(&message.kind),
+        text(&message.source),
         message.time.into(),
-        message.trace.as_str().into(),
+        text(&message.trace),
         Value::Bytes(message.body.to_vec()),
-        death.reason.as_str().into(),
+        text(&death.reason),
         death.time.into(),
         death.deliveries.into(),
     ];
@@ -175,13 +198,12 @@ async fn fail(tx: &mut WriteTransaction, clock: &Clock, about: &Subject, why: &s
             antiphon_catalog::mark_failed(tx, clock, song_id(name)?, why).await?;
         }
         Subject::Recording { sensor, name, start, accepted_at } => {
-            let source = make_source(tx, SourceKind::Sensor, sensor).await?.id;
-            let keeps_audio = retention_of(tx, sensor).await?.keeps_audio();
-            make_recording(tx, source, name, *start, *accepted_at, keeps_audio).await?;
-            let found = recording(tx, name).await?;
+            let (name, start, accepted_at) = (*name, *start, *accepted_at);
+            accept(tx, &[Accepted { name, sensor: sensor.clone(), start, accepted_at }]).await?;
+            let found = recording(tx, &name).await?;
             if let Some(mut found) = found.filter(|found| found.status == Status::Accepted) {
                 found.fail(clock.now(), why);
-                update_recording(tx, &found).await?;
+                update_recordings(tx, &[&found]).await?;
             }
         }
     }
@@ -202,8 +224,13 @@ fn subject(group: Group, message: &Message) -> Option<Subject> {
         let name = name_of(id).filter(|_| !sensor.is_empty())?;
         Some(Subject::Recording { sensor, name, start, accepted_at })
     };
-    if group == topics::ANALYZE {
+    if group.topic == topics::RECORDINGS {
         let found = messages::Recording::decode(body).ok()?;
+        // Foreign groups see recordings that nobody expects them to analyse.
+        let is_expected = found.plan.is_some_and(|plan| plan.groups.iter().any(|expected| expected == group.name));
+        if group.is_foreign() && !is_expected {
+            return None;
+        }
         about(found.sensor, &found.id, found.recording_start, found.accepted_at)
     } else if group == topics::MEDIA {
         let found = messages::LongRecording::decode(body).ok()?;
@@ -211,8 +238,8 @@ fn subject(group: Group, message: &Message) -> Option<Subject> {
     } else if group == topics::ANALYZE_SONGS {
         let found = antiphon_catalog::messages::Song::decode(body).ok()?;
         name_of(&found.id).map(Subject::Song)
-    } else if group == topics::ADMIT {
-        // What was refused is never stored, not even as a recording that failed.
+    } else if group == topics::ADMIT || group == topics::KEEP_DESCRIPTORS {
+        // What was refused is never stored, not even as a recording that failed; descriptors are about no recording.
         None
     } else {
         let found = messages::Result::decode(body).ok()?;
@@ -226,8 +253,14 @@ fn subject(group: Group, message: &Message) -> Option<Subject> {
 
 /// A UUIDv7 whose random bits are a hash of what died, so that taking it again gives the same.
 fn letter_id(group: Group, message: &Message, death: &Death) -> String {
-    let key = format!("{}\n{}\n{}\n{}", group.name, message.id, death.time, death.deliveries);
-    let digest = Sha256::digest(key.as_bytes());
+    let mut hash = Sha256::new();
+    hash.update(format!("{}\n{}\n{}\n{}", group.name, message.id, death.time, death.deliveries));
+    if message.id.is_empty() {
+        // What a sensor publishes over MQTT has no id; two may die in one instant.
+        hash.update(format!("\n{}\n", message.source));
+        hash.update(&message.body);
+    }
+    let digest = hash.finalize();
     let mut random = [0; 10];
     random.copy_from_slice(&digest[..10]);
     let millis = u64::try_from(death.time / 1_000).unwrap_or(0);
@@ -296,7 +329,8 @@ pub(super) async fn expire(db: &Database, time: Micros) -> Result<(), DbError> {
 pub async fn replay(tx: &mut WriteTransaction, id: &str) -> Result<bool, StoreError> {
     let Some(row) = tx.row(&GET, &[id.into()]).await? else { return Ok(false) };
     let letter = letter_of(&row)?;
-    let group = topics::ALL.into_iter().find(|group| group.name == letter.group).ok_or_else(|| {
+    let ours = topics::ALL.into_iter().find(|group| group.name == letter.group);
+    let group = ours.or_else(|| Group::foreign(&letter.group, topics::RECORDINGS)).ok_or_else(|| {
         StoreError::Refused(format!("this build has no group {}; run one that has, or drop the letter", letter.group))
     })?;
     let message = Message {
@@ -316,7 +350,7 @@ pub async fn replay(tx: &mut WriteTransaction, id: &str) -> Result<bool, StoreEr
                 found.status = Status::Accepted;
                 found.failed_at = None;
                 found.reason = None;
-                update_recording(tx, &found).await?;
+                update_recordings(tx, &[&found]).await?;
             }
         }
         Some(Subject::Song(name)) => {
