@@ -50,6 +50,12 @@ pub fn wheels_folder() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/servers"))
 }
 
+/// Where they install what `examples/python-worker` needs, a virtual environment of its own.
+#[must_use]
+pub fn python_worker_folder() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/python-worker"))
+}
+
 /// A program out of a wheel.
 fn wheel_program(name: &str) -> PathBuf {
     let path = wheels_folder().join("bin").join(name);

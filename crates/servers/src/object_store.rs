@@ -100,7 +100,7 @@ impl ObjectStore {
     pub fn bucket(&self) -> Bucket<'_> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let name = format!("test-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        let (status, answer) = self.signed("PUT", &name);
+        let (status, answer) = self.signed("PUT", &name, "");
         assert!(status == 200, "no bucket {name}: {status} {answer}");
         Bucket { server: self, name }
     }
@@ -108,13 +108,14 @@ impl ObjectStore {
     /// Whether a bucket is there.
     #[must_use]
     pub fn has_bucket(&self, name: &str) -> bool {
-        self.signed("GET", name).0 == 200
+        self.signed("GET", name, "").0 == 200
     }
 
-    /// Whether the server answers its own client now.
+    /// Whether the server answers its own client now: it takes an object. It lists buckets long before.
     #[must_use]
     pub fn answers(&self) -> bool {
-        self.signed("GET", "").0 == 200
+        matches!(self.signed("PUT", "readiness", ""), (200 | 409, _))
+            && self.signed("PUT", "readiness/object", "some bytes").0 == 200
     }
 
     /// Where it listens for TLS.
@@ -149,6 +150,8 @@ impl ObjectStore {
         server.env("HOME", process.folder());
         server.args(["-logtostderr=true", "-v=0", "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3"]);
         server.args(["-volume.max=50", "-master.volumeSizeLimitMB=64", "-master.telemetry=false"]);
+        // It elects itself; with the default of ten seconds each restart takes twenty.
+        server.arg("-master.electionTimeout=1s");
         // Without the zeros it opens two fixed ports more.
         server.args(["-s3.port.iceberg=0", "-s3.port.lance=0"]);
         let flags = [
@@ -176,12 +179,13 @@ impl ObjectStore {
         self.own.as_ref().expect("the shared server belongs to all tests: start one of your own")
     }
 
-    /// A request of the administrator without a body, signed by curl; status 0 without an answer.
-    fn signed(&self, method: &str, path: &str) -> (u16, String) {
+    /// A request of the administrator, signed by curl; status 0 without an answer.
+    fn signed(&self, method: &str, path: &str, body: &str) -> (u16, String) {
         let url = format!("http://{}/{path}", self.address);
         let output = Command::new("curl")
             .args(["--silent", "--max-time", "5", "--write-out", "\n%{http_code}", "--request", method, &url])
             .args(["--aws-sigv4", "aws:amz:us-east-1:s3", "--user", &format!("{ADMIN}:{ADMIN_PASSWORD}")])
+            .args(["--header", "x-amz-content-sha256: UNSIGNED-PAYLOAD", "--data-binary", body])
             .output()
             .expect("curl runs");
         let answer = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -76,6 +76,27 @@ impl Postgres {
         })
     }
 
+    /// Starts a standby of this server, which follows it and can only be read; it is ready when this returns.
+    #[must_use]
+    pub fn standby(&self) -> Self {
+        let (process, port) = (Process::new("standby", Some("postgres")), reserve());
+        let data = process.folder().join("data");
+        process.run(
+            process
+                .command(program("pg_basebackup"))
+                .args(["--write-recovery-conf", "--checkpoint", "fast", "--no-sync", "--dbname"])
+                .arg(self.url())
+                .arg("--pgdata")
+                .arg(&data),
+        );
+        let copied = std::fs::read_to_string(data.join("postgresql.auto.conf")).expect("the copy can be read");
+        process.write("data/postgresql.auto.conf", &format!("{copied}\nport = {}\n", port.number));
+        let address = SocketAddr::from(([127, 0, 0, 1], port.number));
+        let server = Self { address, own: Some((process, port)) };
+        server.restart();
+        server
+    }
+
     /// Its administrator's URL, of the database `postgres`.
     #[must_use]
     pub fn url(&self) -> String {

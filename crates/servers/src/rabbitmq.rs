@@ -225,6 +225,11 @@ impl RabbitMq {
         self.own().process.launch(&mut server);
     }
 
+    /// Runs `rabbitmqctl` with `words`.
+    pub fn control(&self, words: &[&str]) {
+        self.own().process.run(self.command("rabbitmqctl").args(words));
+    }
+
     /// Ends the server in order.
     pub fn stop(self) {
         if let Some(own) = &self.own {
