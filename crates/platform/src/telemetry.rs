@@ -18,6 +18,10 @@ pub const SETTINGS: &[Setting] = &[Setting {
            the environment variable RUST_LOG goes first",
 }];
 
+/// What is never logged unless asked for by name: RabbitMQ's client writes messages that were returned whole, with the
+/// audio in them, and as errors what its caller handles.
+const QUIET: &str = "lapin=off";
+
 /// Upper ends of histogram buckets for durations, in seconds.
 const SECONDS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
@@ -43,7 +47,7 @@ pub enum TelemetryError {
 /// [`TelemetryError`] for a filter that cannot be read, or a second call.
 pub fn start_logs(level: &str) -> Result<(), TelemetryError> {
     let filter = std::env::var("RUST_LOG").ok().filter(|filter| !filter.is_empty()).unwrap_or_else(|| level.to_owned());
-    let filter = EnvFilter::try_new(&filter)
+    let filter = EnvFilter::try_new(format!("{QUIET},{filter}"))
         .map_err(|error| TelemetryError::Filter { filter: filter.clone(), reason: error.to_string() })?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = if std::io::stderr().is_terminal() {

@@ -19,7 +19,11 @@ mod consumer;
 #[cfg(feature = "amqp")]
 mod engine;
 #[cfg(feature = "amqp")]
+mod guard;
+#[cfg(feature = "amqp")]
 mod link;
+#[cfg(feature = "amqp")]
+mod permissions;
 #[cfg(feature = "amqp")]
 mod publisher;
 #[cfg(feature = "amqp")]

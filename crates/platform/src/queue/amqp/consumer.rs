@@ -351,7 +351,7 @@ impl Settle for AmqpSettle {
     async fn retry(self: Box<Self>, reason: String) -> Result<(), QueueError> {
         let step = self.note.retries as usize;
         if self.kind == Kind::Dead {
-            // The dead do not die again: they come back at the pace of the last step.
+            // The dead do not die again: after the last step, they come back at its pace.
             return self.wait(step, reason).await;
         }
         if step >= self.engine.backoff.len() || self.deliveries >= DELIVERY_LIMIT {

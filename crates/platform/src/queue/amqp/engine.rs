@@ -14,7 +14,7 @@ use super::consumer::{AmqpConsumer, Kind, Seen};
 use super::link::{Link, Purpose, closed, describe, reply_code};
 use super::publisher::{PATIENCE, Parcel, Publisher, Trouble};
 use super::wire::Note;
-use super::{names, topology, wire};
+use super::{names, permissions, topology, wire};
 use crate::address::Address;
 use crate::clock::{Clock, Micros};
 use crate::queue::{Access, BACKOFF, Consumer, Depth, Group, Message, Queue, QueueError, Topic};
@@ -107,6 +107,15 @@ impl AmqpQueue {
         self.engine.is_closed.store(true, Ordering::SeqCst);
         self.engine.publisher.close().await;
         self.engine.take.close().await;
+    }
+
+    /// Exchanges that this handle needs to publish to and that the account may not, tried without a trace. What it may
+    /// consume cannot be tried so.
+    ///
+    /// # Errors
+    /// [`QueueError::Unavailable`] when the broker does not answer, or lacks an exchange.
+    pub async fn missing_permissions(&self) -> Result<Vec<String>, QueueError> {
+        permissions::missing(self.engine.publisher.link(), &self.access, Instant::now() + DECLARE).await
     }
 
     async fn send(&self, topic: Topic, group: Option<Group>, messages: &[Message]) -> Result<(), QueueError> {

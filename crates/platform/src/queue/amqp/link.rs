@@ -7,6 +7,7 @@ use std::net::Shutdown;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use async_rs::{Runtime, Tokio};
 use futures::StreamExt as _;
 use lapin::tcp::{AsyncTcpStream, OwnedTLSConfig};
 use lapin::uri::AMQPUri;
@@ -15,6 +16,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
+use super::guard::{Guarded, GuardedReactor, Kit, Raw};
 use crate::address::{Address, Freshness};
 use crate::queue::QueueError;
 
@@ -263,7 +265,9 @@ async fn connect(address: &Address, freshness: Freshness, purpose: Purpose) -> R
     let url = address.current(freshness).await.map_err(|error| failed(error.to_string()))?;
     let Target { uri, tls } = target(url.reveal()).map_err(failed)?;
     let place = format!("{}:{}", uri.authority.host, uri.authority.port);
-    let runtime = lapin::runtime::default_runtime().map_err(|error| failed(error.to_string()))?;
+    let tokio = Tokio::current();
+    let runtime = Runtime::new(Kit::new(tokio.clone(), GuardedReactor(tokio.clone())));
+    let reactor = Runtime::new(tokio);
     let name = format!("antiphon {} {}", std::process::id(), purpose.word());
     let properties = ConnectionProperties::default().with_connection_name(name.into());
     let socket = Socket::default();
@@ -271,21 +275,20 @@ async fn connect(address: &Address, freshness: Freshness, purpose: Purpose) -> R
     let connecting = Connection::connector(
         uri,
         runtime,
-        async move |uri: AMQPUri, runtime| {
+        async move |uri: AMQPUri, _| {
             let host = (uri.authority.host.as_str(), uri.authority.port);
             let addresses: Vec<_> = tokio::net::lookup_host(host).await?.collect();
-            let stream = tokio::time::timeout(CONNECT, AsyncTcpStream::connect(&runtime, addresses));
+            let stream = tokio::time::timeout(CONNECT, Raw::connect(&reactor, addresses));
             let stream = stream.await.map_err(std::io::Error::from)??;
-            if let AsyncTcpStream::Plain(plain) = &stream {
-                let plain: &tokio::net::TcpStream = plain.get_ref();
-                plain.set_nodelay(true)?;
-                let copy = std::os::fd::AsFd::as_fd(plain).try_clone_to_owned()?;
+            if let Raw::Plain(plain) = &stream {
+                let copy = std::os::fd::AsFd::as_fd(plain.get_ref()).try_clone_to_owned()?;
                 *opened.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(copy.into());
             }
-            match &tls {
-                None => Ok(stream),
-                Some(tls) => Ok(stream.into_tls(&uri.authority.host, tls.as_ref()).await?),
-            }
+            let stream = match &tls {
+                None => stream,
+                Some(tls) => stream.into_tls(&uri.authority.host, tls.as_ref()).await?,
+            };
+            Ok(AsyncTcpStream::Plain(Guarded::new(stream)))
         },
         properties,
     );

@@ -151,6 +151,24 @@ pub fn permissions(access: &Access, declares: Declares) -> Permissions {
     }
 }
 
+/// The least that a sensor needs which publishes to [`INBOX`] itself, by AMQP or MQTT: to send recordings of its own. Write
+/// permission for any other exchange, the default one above all, would let it past the permission of the topic.
+#[must_use]
+pub fn permissions_of_sensor(sensor: &str) -> Permissions {
+    let exact = |name: &str| format!("^{}$", name.replace('.', r"\."));
+    let topic = TopicPermission {
+        exchange: String::from(INBOX_EXCHANGE),
+        write: exact(&inbox_key(sensor)),
+        read: String::from(NOTHING),
+    };
+    Permissions {
+        configure: String::from(NOTHING),
+        write: exact(INBOX_EXCHANGE),
+        read: String::from(NOTHING),
+        topics: vec![topic],
+    }
+}
+
 /// Matches no name.
 const NOTHING: &str = "^$";
 
