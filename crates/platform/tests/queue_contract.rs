@@ -83,3 +83,24 @@ macro_rules! cases {
 }
 
 antiphon_platform::queue_contract_cases!(cases);
+
+/// What kills its consumers must not keep them from everything else, nor take the messages that are held with it to the
+/// limit: from the third time on it waits, longer each time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_whose_consumers_died_three_times_waits_before_it_comes_back() {
+    let subject = Folder::new();
+    let queue = subject.open(contract::full_access()).await;
+    queue.declare(&contract::groups()).await.unwrap();
+    let group = contract::groups()[0];
+    queue.publish(group.topic, vec![contract::message("0")]).await.unwrap();
+    for _ in 0..3 {
+        subject.die_holding(group, 1).await;
+    }
+    let mut consumer = queue.consume(group, 1).await.unwrap();
+    let early = tokio::time::timeout(Duration::from_millis(900), consumer.next()).await;
+    assert!(early.is_err(), "it came back at once");
+    subject.advance(Duration::from_secs(1)).await;
+    let delivery = contract::next(consumer.as_mut()).await;
+    assert_eq!((delivery.message.id.as_str(), delivery.deliveries), ("0", 4));
+    delivery.ack().await.unwrap();
+}
