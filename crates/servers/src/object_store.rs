@@ -149,7 +149,9 @@ impl ObjectStore {
         let mut server = process.command(crate::wheel_program("weed"));
         server.env("HOME", process.folder());
         server.args(["-logtostderr=true", "-v=0", "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3"]);
-        server.args(["-volume.max=50", "-master.volumeSizeLimitMB=64", "-master.telemetry=false"]);
+        server.args(["-volume.max=5000", "-master.volumeSizeLimitMB=64", "-master.telemetry=false"]);
+        // Every bucket has volumes of its own, seven at first: with many buckets they run out.
+        server.env("WEED_MASTER_VOLUME_GROWTH_COPY_1", "1");
         // It elects itself; with the default of ten seconds each restart takes twenty.
         server.arg("-master.electionTimeout=1s");
         // Without the zeros it opens two fixed ports more.
