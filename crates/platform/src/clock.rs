@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Instant;
 
 /// Microseconds since 1970-01-01T00:00:00Z, without leap seconds (POSIX time).
 pub type Micros = i64;
@@ -17,6 +18,7 @@ pub struct Clock(Source);
 enum Source {
     System,
     Manual(Arc<AtomicI64>),
+    Paced { start: Micros, begun: Instant, times: u32 },
 }
 
 impl Clock {
@@ -32,6 +34,12 @@ impl Clock {
         Self(Source::Manual(Arc::new(AtomicI64::new(now))))
     }
 
+    /// A clock that stands at `start` now, and runs `times` as fast as the machine's own; for tests of long stretches.
+    #[must_use]
+    pub fn paced(start: Micros, times: u32) -> Self {
+        Self(Source::Paced { start, begun: Instant::now(), times })
+    }
+
     /// Now, in microseconds since 1970.
     #[must_use]
     pub fn now(&self) -> Micros {
@@ -41,10 +49,14 @@ impl Clock {
                 .duration_since(std::time::UNIX_EPOCH)
                 .map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX)),
             Source::Manual(now) => now.load(Ordering::SeqCst),
+            Source::Paced { start, begun, times } => {
+                let since = i64::try_from(begun.elapsed().as_micros()).unwrap_or(i64::MAX);
+                start.saturating_add(since.saturating_mul(i64::from(*times)))
+            }
         }
     }
 
-    /// Moves a manual clock forward by `by` microseconds; a system clock is not moved.
+    /// Moves a manual clock forward by `by` microseconds; others are not moved.
     pub fn advance(&self, by: Micros) {
         if let Source::Manual(now) = &self.0 {
             now.fetch_add(by, Ordering::SeqCst);

@@ -1,5 +1,6 @@
 //! `antiphon sensor`: manage sensors, and be one.
 
+mod broker;
 mod input;
 mod record;
 mod sender;
@@ -78,6 +79,8 @@ enum Command {
         #[command(flatten)]
         server: ServerOptions,
     },
+    /// Make an account on the broker for a sensor that publishes there itself, by AMQP or MQTT.
+    Broker(broker::Arguments),
     /// Record: cut a live stream into pieces and send them, whatever happens to the network.
     Record(record::Arguments),
     /// Play files or noise as a sensor would send them.
@@ -126,6 +129,7 @@ pub fn run(arguments: Arguments, globals: &Globals) -> Result<ExitCode> {
                 eprintln!("removed {id}{}", if and_data { " and all that it has heard" } else { "" });
             }
         }
+        Command::Broker(arguments) => return broker::run(&arguments, globals),
         Command::Record(arguments) => return record::run(&arguments, globals),
         Command::Simulate(arguments) => return simulate::run(&arguments, globals),
     }
