@@ -1,7 +1,8 @@
 //! Range queries over a year's worth of sensors: 24 h at `1m` with `stat=l90`, random sensor and day, each asked of a
 //! `query` process that has just started, while 5 % late data arrives.
 //!
-//! `cargo xtask bench range_query`. `--seconds N` stored seconds of the default set on 20 sensors (10,000,000),
+//! `cargo xtask bench range_query`. `--database URL` keeps the data there (an empty database of a PostgreSQL server)
+//! instead of in SQLite. `--seconds N` stored seconds of the default set on 20 sensors (10,000,000),
 //! measured at a tenth, a half and the whole; `--asked N` queries at each (100). The seconds go through the queue and the
 //! real writer as results of 60 s recordings, computed once from real sound and repeated. Prints p50 and p99 in
 //! ms from the request to the whole answer, and what a sensor-day takes on disk.
@@ -20,7 +21,7 @@ use antiphon_analysis::topics::{ALL, RESULTS, WRITE};
 use antiphon_features::algorithm::Stream;
 use antiphon_features::session::{Item, Session};
 use antiphon_platform::clock::Clock;
-use antiphon_platform::db::{Database, Reader, Statement};
+use antiphon_platform::db::{Database, Engine, Reader, Statement};
 use antiphon_platform::queue::files::FileQueue;
 use antiphon_platform::queue::{Access, Message, Queue};
 use prost::Message as _;
@@ -30,11 +31,15 @@ use tokio_util::sync::CancellationToken;
 const SENSORS: i64 = 20;
 const MINUTE: i64 = 60_000_000;
 const STALE: Statement = Statement { name: "stale", text: "SELECT count(*) FROM stale" };
+const SIZE: Statement = Statement { name: "size", text: "SELECT pg_database_size(current_database())" };
 const STORED: Statement = Statement { name: "stored", text: "SELECT count(*) FROM recordings" };
 
+fn text_argument(name: &str) -> Option<String> {
+    std::env::args().skip_while(|argument| argument != name).nth(1)
+}
+
 fn argument(name: &str, default: i64) -> i64 {
-    let mut arguments = std::env::args().skip_while(|argument| argument != name);
-    arguments.nth(1).and_then(|value| value.parse().ok()).unwrap_or(default)
+    text_argument(name).and_then(|value| value.parse().ok()).unwrap_or(default)
 }
 
 /// Blocks of some different minutes of sound, default set without preview (which is kept for a day only).
@@ -135,9 +140,17 @@ async fn fill(queue: &Arc<dyn Queue>, reader: &Reader, templates: &[Vec<Block>],
     }
 }
 
+/// Bytes that the database takes.
+async fn size(reader: &Reader, data: &Path) -> u64 {
+    match reader.engine() {
+        Engine::Sqlite => std::fs::metadata(data.join("antiphon.db")).map_or(0, |file| file.len()),
+        Engine::Postgres => count(reader, &SIZE).await.unsigned_abs(),
+    }
+}
+
 /// Asks one random sensor and day of a process that has just started; ms to the whole answer.
-fn ask(data: &Path, numbers: &mut Numbers, minutes: i64) -> f64 {
-    let query = start(data, &["run", "query", "--listen", "127.0.0.1:0"], &[]);
+fn ask(data: &Path, environment: &[(&str, &str)], numbers: &mut Numbers, minutes: i64) -> f64 {
+    let query = start(data, &["run", "query", "--listen", "127.0.0.1:0"], environment);
     let client = Client::operator(data);
     let sensor = numbers.below(SENSORS as u64);
     let days = (minutes / 1_440).max(1);
@@ -163,7 +176,9 @@ fn main() {
     let folder = tempfile::tempdir_in(".").expect("folder");
     let data = folder.path().join("data");
     // The folder, the schema and the sensors are made by the real thing.
-    let server = start(&data, &["up", "--listen", "127.0.0.1:0"], &[]);
+    let given = text_argument("--database");
+    let environment: Vec<(&str, &str)> = given.iter().map(|url| ("ANTIPHON_DATABASE__URL", url.as_str())).collect();
+    let server = start(&data, &["up", "--listen", "127.0.0.1:0"], &environment);
     let operator = Client::operator(&data);
     for sensor in 0..SENSORS {
         let body = serde_json::json!({ "id": format!("s{sensor}") });
@@ -173,14 +188,14 @@ fn main() {
 
     let runtime = tokio::runtime::Runtime::new().expect("runtime");
     let templates = templates();
-    let url = format!("sqlite:{}", data.join("antiphon.db").display());
+    let url = given.clone().unwrap_or_else(|| format!("sqlite:{}", data.join("antiphon.db").display()));
     let stop = CancellationToken::new();
     let access = Access { publish: vec![RESULTS], consume: vec![WRITE], dead: vec![] };
     let (database, queue) = runtime.block_on(async {
         let migrations =
             [antiphon_identity::MIGRATIONS, antiphon_catalog::MIGRATIONS, antiphon_analysis::store::MIGRATIONS]
                 .concat();
-        let database = Database::open(&url, &migrations).await.expect("database");
+        let database = Database::open(url.as_str(), &migrations).await.expect("database");
         let queue: Arc<dyn Queue> =
             Arc::new(FileQueue::open(&data.join("queue"), access, Clock::system()).await.expect("queue"));
         queue.declare(&ALL).await.expect("declare");
@@ -223,11 +238,11 @@ fn main() {
                     sent
                 }
             });
-            let mut times: Vec<f64> = (0..asked).map(|_| ask(&data, &mut numbers, minutes)).collect();
+            let mut times: Vec<f64> = (0..asked).map(|_| ask(&data, &environment, &mut numbers, minutes)).collect();
             arriving.cancel();
             let sent: usize = runtime.block_on(task).expect("late data");
             times.sort_by(f64::total_cmp);
-            let size = std::fs::metadata(data.join("antiphon.db")).map_or(0, |file| file.len()) as f64 / 1e6;
+            let size = runtime.block_on(size(&reader, &data)) as f64 / 1e6;
             println!(
                 "| {} | {sent} minutes | {asked} | {:.1} | {:.1} | {:.1} | {took:.0} |",
                 minutes * 60 * SENSORS,

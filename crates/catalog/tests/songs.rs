@@ -5,13 +5,14 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use antiphon_catalog::{Api, MIGRATIONS, SongData, SongId, mark_failed, mark_stored, song_exists, sweep};
+use antiphon_catalog::{Api, MIGRATIONS, STATEMENTS, SongData, SongId, mark_failed, mark_stored, song_exists, sweep};
 use antiphon_identity::Principal;
 use antiphon_platform::blobs::Blobs;
 use antiphon_platform::blobs::folder::{Access, FolderBlobs};
 use antiphon_platform::clock::{Clock, SECOND};
-use antiphon_platform::db::{Database, DbError, Statement, WriteTransaction};
+use antiphon_platform::db::{Database, DbError, Engine, Statement, WriteTransaction};
 use antiphon_platform::disk;
+use antiphon_servers::Postgres;
 use async_trait::async_trait;
 use axum::body::Body;
 use axum::response::Response;
@@ -42,13 +43,21 @@ struct Catalogue {
     clock: Clock,
     forgotten: Arc<Forgotten>,
     router: Router,
+    /// Last, so that connections are closed before it goes.
+    _server: Option<antiphon_servers::Database<'static>>,
 }
 
 impl Catalogue {
     async fn open() -> Self {
+        Self::open_on(Engine::Sqlite).await
+    }
+
+    async fn open_on(engine: Engine) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let url = format!("sqlite:{}", folder.path().join("antiphon.db").display());
-        let db = Database::open(&url, MIGRATIONS).await.unwrap();
+        let server = (engine == Engine::Postgres).then(|| Postgres::shared().database());
+        let file = || format!("sqlite:{}", folder.path().join("antiphon.db").display());
+        let url = server.as_ref().map_or_else(file, antiphon_servers::Database::url);
+        let db = Database::open(url, MIGRATIONS).await.unwrap();
         let blobs: Arc<dyn Blobs> =
             Arc::new(FolderBlobs::open(disk::local(), &folder.path().join("blobs"), Access::Write).unwrap());
         let clock = Clock::manual(1_777_593_600 * SECOND);
@@ -63,7 +72,7 @@ impl Catalogue {
         };
         let router =
             Router::from(antiphon_catalog::read_routes(db.reader()).merge(antiphon_catalog::write_routes(api)));
-        Self { folder, db, blobs, clock, forgotten, router }
+        Self { folder, db, blobs, clock, forgotten, router, _server: server }
     }
 
     async fn ask(&self, principal: Principal, request: http::request::Builder, body: Body) -> Response {
@@ -124,9 +133,34 @@ fn id_of(bytes: &[u8]) -> SongId {
     SongId::derive(&Sha256::digest(bytes).into())
 }
 
-#[tokio::test]
-async fn a_file_becomes_a_song_and_a_message_once() {
-    let catalogue = Catalogue::open().await;
+/// Makes of `async fn case(on: Engine)` a test for each engine.
+macro_rules! on_both_engines {
+    ($($case:ident,)*) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread")] async fn $case() { super::$case(antiphon_platform::db::Engine::Sqlite).await })*
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread")] async fn $case() { super::$case(antiphon_platform::db::Engine::Postgres).await })*
+        }
+    };
+}
+
+on_both_engines! {
+    every_statement_prepares,
+    a_file_becomes_a_song_and_a_message_once,
+    songs_are_listed_searched_and_paged,
+    the_analysis_says_how_it_went,
+    a_deleted_song_is_gone_with_all_that_belongs_to_it,
+    the_sweep_removes_what_a_crash_left,
+}
+
+async fn every_statement_prepares(on: Engine) {
+    let catalogue = Catalogue::open_on(on).await;
+    catalogue.db.reader().prepare_all(STATEMENTS).await.unwrap();
+}
+
+async fn a_file_becomes_a_song_and_a_message_once(on: Engine) {
+    let catalogue = Catalogue::open_on(on).await;
     let id = id_of(&wav(1)).to_string();
     let accepted = |duplicate| (202, json!({"id": id, "status": "accepted", "duplicate": duplicate}));
     assert_eq!(catalogue.upload("Höhle.wav", wav(1)).await, accepted(false));
@@ -220,9 +254,8 @@ async fn a_sender_that_goes_away_leaves_nothing() {
     assert_eq!(catalogue.objects(), 0);
 }
 
-#[tokio::test]
-async fn the_sweep_removes_what_a_crash_left() {
-    let catalogue = Catalogue::open().await;
+async fn the_sweep_removes_what_a_crash_left(on: Engine) {
+    let catalogue = Catalogue::open_on(on).await;
     catalogue.upload("kept.wav", wav(1)).await;
     let one = futures::stream::iter([Ok(Bytes::from_static(b"half"))]);
     catalogue.blobs.put("songs/left", Box::pin(one)).await.unwrap();
@@ -238,9 +271,8 @@ async fn the_sweep_removes_what_a_crash_left() {
     assert_eq!(catalogue.objects(), 1);
 }
 
-#[tokio::test]
-async fn songs_are_listed_searched_and_paged() {
-    let catalogue = Catalogue::open().await;
+async fn songs_are_listed_searched_and_paged(on: Engine) {
+    let catalogue = Catalogue::open_on(on).await;
     for (seed, name) in [(1, "Alpha.wav"), (2, "ÄLPHA bet.wav"), (3, "100%_sure!.wav"), (4, "beta.wav")] {
         assert_eq!(catalogue.upload(name, wav(seed)).await.0, 202);
         catalogue.clock.advance(1);
@@ -272,9 +304,8 @@ async fn songs_are_listed_searched_and_paged() {
     }
 }
 
-#[tokio::test]
-async fn the_analysis_says_how_it_went() {
-    let catalogue = Catalogue::open().await;
+async fn the_analysis_says_how_it_went(on: Engine) {
+    let catalogue = Catalogue::open_on(on).await;
     catalogue.upload("a.wav", wav(1)).await;
     let id = id_of(&wav(1));
     let path = format!("/api/v1/songs/{id}");
@@ -314,9 +345,8 @@ async fn waiting_ends_when_the_song_is_stored() {
     assert_eq!(answer.1["status"], "stored");
 }
 
-#[tokio::test]
-async fn a_deleted_song_is_gone_with_all_that_belongs_to_it() {
-    let catalogue = Catalogue::open().await;
+async fn a_deleted_song_is_gone_with_all_that_belongs_to_it(on: Engine) {
+    let catalogue = Catalogue::open_on(on).await;
     catalogue.upload("a.wav", wav(1)).await;
     let id = id_of(&wav(1));
     let path = format!("/api/v1/songs/{id}");

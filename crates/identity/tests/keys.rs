@@ -3,10 +3,13 @@
 
 use std::net::SocketAddr;
 
-use antiphon_identity::{Api, Keys, LocalToken, MIGRATIONS, Options, Principal, Role, authenticate, routes};
+use antiphon_identity::{
+    Api, Keys, LocalToken, MIGRATIONS, Options, Principal, Role, STATEMENTS, authenticate, routes,
+};
 use antiphon_platform::clock::{Clock, SECOND};
-use antiphon_platform::db::Database;
+use antiphon_platform::db::{Database, Engine};
 use antiphon_platform::http::{ClientAddress, Problem};
+use antiphon_servers::Postgres;
 use axum::Router;
 use axum::body::Body;
 use axum::middleware::from_fn_with_state;
@@ -22,17 +25,25 @@ struct Server {
     clock: Clock,
     keys: Keys,
     router: Router,
+    /// Last, so that connections are closed before it goes.
+    _server: Option<antiphon_servers::Database<'static>>,
 }
 
 impl Server {
     async fn start(options: &Options<'_>) -> Self {
+        Self::start_on(Engine::Sqlite, options).await
+    }
+
+    async fn start_on(engine: Engine, options: &Options<'_>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let url = format!("sqlite:{}", folder.path().join("antiphon.db").display());
-        let db = Database::open(&url, MIGRATIONS).await.unwrap();
+        let server = (engine == Engine::Postgres).then(|| Postgres::shared().database());
+        let file = || format!("sqlite:{}", folder.path().join("antiphon.db").display());
+        let url = server.as_ref().map_or_else(file, antiphon_servers::Database::url);
+        let db = Database::open(url, MIGRATIONS).await.unwrap();
         let clock = Clock::manual(1_777_593_600 * SECOND);
         let keys = Keys::new(db.reader(), clock.clone(), options);
         let router = router(&db, &keys, &clock);
-        Self { folder, db, clock, keys, router }
+        Self { folder, db, clock, keys, router, _server: server }
     }
 
     async fn key(&self, role: Role) -> String {
@@ -80,9 +91,31 @@ fn router(db: &Database, keys: &Keys, clock: &Clock) -> Router {
         .layer(from_fn_with_state(keys.clone(), authenticate))
 }
 
-#[tokio::test]
-async fn keys_are_made_listed_and_revoked() {
-    let server = Server::start(&Options::default()).await;
+/// Makes of `async fn case(on: Engine)` a test for each engine.
+macro_rules! on_both_engines {
+    ($($case:ident,)*) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread")] async fn $case() { super::$case(antiphon_platform::db::Engine::Sqlite).await })*
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread")] async fn $case() { super::$case(antiphon_platform::db::Engine::Postgres).await })*
+        }
+    };
+}
+
+on_both_engines! {
+    every_statement_prepares,
+    keys_are_made_listed_and_revoked,
+    the_keys_of_a_deleted_sensor_stop,
+}
+
+async fn every_statement_prepares(on: Engine) {
+    let server = Server::start_on(on, &Options::default()).await;
+    server.db.reader().prepare_all(STATEMENTS).await.unwrap();
+}
+
+async fn keys_are_made_listed_and_revoked(on: Engine) {
+    let server = Server::start_on(on, &Options::default()).await;
     let operator = server.key(Role::Operator).await;
     server.clock.advance(SECOND);
     let (status, made) = server.json("POST", "/api/v1/keys", &operator, json!({"role": "reader"})).await;
@@ -207,9 +240,8 @@ async fn known_keys_outlive_the_database_for_a_minute() {
     assert!(server.status("GET", "/read", &reader).await >= 500);
 }
 
-#[tokio::test]
-async fn the_keys_of_a_deleted_sensor_stop() {
-    let server = Server::start(&Options::default()).await;
+async fn the_keys_of_a_deleted_sensor_stop(on: Engine) {
+    let server = Server::start_on(on, &Options::default()).await;
     let roof = server.key(Role::Sensor("roof".into())).await;
     let river = server.key(Role::Sensor("river".into())).await;
     assert_eq!(server.status("POST", "/roof", &roof).await, 204);

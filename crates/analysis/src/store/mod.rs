@@ -12,6 +12,8 @@ mod changes;
 pub mod dead_letters;
 mod error;
 mod frames;
+mod lists;
+mod partitions;
 pub mod recordings;
 mod resolution;
 pub mod retention;
@@ -28,6 +30,7 @@ pub use cells::{Cells, is_present, read_cells};
 pub use changes::{Change, can_resume, changes_since};
 pub use error::StoreError;
 pub use frames::read_frames;
+pub use partitions::Partitions;
 pub use recordings::{Accepted, Recording, Status, accept, recording, recordings_overlapping};
 pub use resolution::Resolution;
 pub use retention::{Retention, delete_sensor, delete_song, frozen_days};
@@ -37,7 +40,7 @@ pub use spans::{JITTER, Span, join, last_span, spans};
 
 use antiphon_platform::db::Statement;
 
-/// Every statement of this module, for the test that prepares them on each engine.
+/// Every statement of this module that both engines run, for the test that prepares them on each.
 #[must_use]
 pub fn statements() -> Vec<Statement> {
     let mut all = [
@@ -52,9 +55,16 @@ pub fn statements() -> Vec<Statement> {
         spans::STATEMENTS,
     ]
     .concat();
+    all.extend(crate::descriptors::statements());
     all.extend(writer::statements());
     all.extend(retention::statements());
     all
+}
+
+/// Those that PostgreSQL needs and SQLite does not know.
+#[must_use]
+pub fn postgres_statements() -> Vec<Statement> {
+    partitions::STATEMENTS.to_vec()
 }
 
 #[cfg(test)]

@@ -3,23 +3,25 @@
 use std::collections::HashMap;
 
 use antiphon_platform::clock::Micros;
-use antiphon_platform::db::{DbError, ReadTransaction, Row, Statement, Value, WriteTransaction};
+use antiphon_platform::db::{DbError, ReadTransaction, Row, Statement, WriteTransaction};
 use antiphon_platform::sql;
 
-use super::retention::retention_of;
-use super::sources::{Source, SourceKind, make_source};
+use super::lists::{hex, list};
+use super::retention::{Retention, retentions};
+use super::sources::{Source, SourceKind, make_sources};
 
 const BY_NAME: Statement = sql!("sql/recording_by_name.sql");
+const NAMED: Statement = sql!("sql/recordings_named.sql");
 const OVERLAPPING: Statement = sql!("sql/recordings_overlapping.sql");
-const INSERT: Statement = sql!("sql/recording_insert.sql");
-const UPDATE: Statement = sql!("sql/recording_update.sql");
-const OF_DELETED: Statement = sql!("sql/recording_of_deleted.sql");
-const DELETE: Statement = sql!("sql/recording_delete.sql");
+const INSERT: Statement = sql!("sql/recordings_insert.sql");
+const UPDATE: Statement = sql!("sql/recordings_update.sql");
+const OF_DELETED: Statement = sql!("sql/recordings_of_deleted.sql");
+const DELETE: Statement = sql!("sql/recordings_delete.sql");
 const RESULTS_DELETE: Statement = sql!("sql/results_delete.sql");
 const STAGED_DELETE: Statement = sql!("sql/staged_delete_all.sql");
 
 pub(super) const STATEMENTS: &[Statement] =
-    &[BY_NAME, OVERLAPPING, INSERT, UPDATE, OF_DELETED, DELETE, RESULTS_DELETE, STAGED_DELETE];
+    &[BY_NAME, NAMED, OVERLAPPING, INSERT, UPDATE, OF_DELETED, DELETE, RESULTS_DELETE, STAGED_DELETE];
 
 /// How far a recording has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -117,61 +119,77 @@ pub async fn recordings_overlapping(
 /// # Errors
 /// Those of the database.
 pub async fn accept(tx: &mut WriteTransaction, recordings: &[Accepted]) -> Result<(), DbError> {
-    let mut sensors: HashMap<&str, (Source, bool)> = HashMap::new();
-    for accepted in recordings {
-        if !sensors.contains_key(accepted.sensor.as_str()) {
-            let source = make_source(tx, SourceKind::Sensor, &accepted.sensor).await?;
-            let keeps_audio = retention_of(tx, &accepted.sensor).await?.keeps_audio();
-            sensors.insert(&accepted.sensor, (source, keeps_audio));
-        }
-        if let Some((source, keeps_audio)) = sensors.get(accepted.sensor.as_str()) {
-            make_recording(tx, source.id, &accepted.name, accepted.start, accepted.accepted_at, *keeps_audio).await?;
-        }
-    }
-    Ok(())
+    let mut sensors: Vec<&str> = recordings.iter().map(|accepted| accepted.sensor.as_str()).collect();
+    sensors.sort_unstable();
+    sensors.dedup();
+    let sources = make_sources(tx, SourceKind::Sensor, &sensors).await?;
+    let sources: HashMap<String, i64> = sources.into_iter().map(|source| (source.name, source.id)).collect();
+    let kept = retentions(tx, &sensors).await?;
+    let row = |accepted: &Accepted| {
+        Some(NewRecording {
+            name: accepted.name,
+            source: *sources.get(&accepted.sensor)?,
+            start: accepted.start,
+            accepted_at: accepted.accepted_at,
+            keeps_audio: kept.get(&accepted.sensor).is_some_and(Retention::keeps_audio),
+        })
+    };
+    let rows: Vec<NewRecording> = recordings.iter().filter_map(row).collect();
+    make_recordings(tx, &rows).await
 }
 
-/// Writes the row `accepted`, unless it is there. A row that is left of a deleted sensor makes room.
-pub(super) async fn make_recording(
-    tx: &mut WriteTransaction,
-    source: i64,
-    name: &[u8; 20],
-    start: Micros,
-    accepted_at: Micros,
-    keeps_audio: bool,
-) -> Result<(), DbError> {
-    let name: Value = name.as_slice().into();
-    let values = [name.clone(), source.into(), start.into(), accepted_at.into(), keeps_audio.into()];
-    if tx.execute(&INSERT, &values).await? == 1 {
+/// What is known of a recording when its row is made.
+pub(super) struct NewRecording {
+    pub(super) name: [u8; 20],
+    pub(super) source: i64,
+    pub(super) start: Micros,
+    pub(super) accepted_at: Micros,
+    pub(super) keeps_audio: bool,
+}
+
+/// Writes rows `accepted`, where they are missing. Rows that are left of a deleted sensor make room.
+pub(super) async fn make_recordings(tx: &mut WriteTransaction, new: &[NewRecording]) -> Result<(), DbError> {
+    let row = |new: &NewRecording| (hex(&new.name), new.source, new.start, new.accepted_at, i64::from(new.keeps_audio));
+    let rows = list(&new.iter().map(row).collect::<Vec<_>>());
+    if tx.execute(&INSERT, std::slice::from_ref(&rows)).await? == new.len() as u64 {
         return Ok(());
     }
-    let Some(row) = tx.row(&OF_DELETED, &[name]).await? else { return Ok(()) };
-    remove_recording(tx, row.get(0)?).await?;
-    tx.execute(&INSERT, &values).await.map(drop)
-}
-
-/// Removes a recording's row and what was kept to apply its results once.
-pub(super) async fn remove_recording(tx: &mut WriteTransaction, id: i64) -> Result<(), DbError> {
-    for statement in [RESULTS_DELETE, STAGED_DELETE, DELETE] {
-        tx.execute(&statement, &[id.into()]).await?;
+    let deleted = tx.rows(&OF_DELETED, std::slice::from_ref(&rows)).await?;
+    if !deleted.is_empty() {
+        let deleted = deleted.iter().map(|row| Ok((row.get(0)?,))).collect::<Result<Vec<_>, DbError>>()?;
+        remove_recordings(tx, &deleted).await?;
+        tx.execute(&INSERT, &[rows]).await?;
     }
     Ok(())
 }
 
-/// Writes back what a transaction changed of a recording.
-pub(super) async fn update_recording(tx: &mut WriteTransaction, recording: &Recording) -> Result<(), DbError> {
-    let values = [
-        recording.id.into(),
-        recording.finish.into(),
-        Value::Int(recording.status as i64),
-        recording.stored_at.into(),
-        recording.failed_at.into(),
-        recording.reason.clone().into(),
-        recording.partial.into(),
-        recording.plan_version.into(),
-        recording.pieces.into(),
-    ];
-    tx.execute(&UPDATE, &values).await.map(drop)
+/// The recordings (and songs) of those ids, in no order.
+pub(super) async fn recordings_named(
+    tx: &mut ReadTransaction,
+    names: impl Iterator<Item = &[u8; 20]>,
+) -> Result<Vec<Recording>, DbError> {
+    let names: Vec<(String,)> = names.map(|name| (hex(name),)).collect();
+    tx.rows(&NAMED, &[list(&names)]).await?.iter().map(recording_of).collect()
+}
+
+/// Removes rows of recordings, by their numbers, and what was kept to apply their results once.
+pub(super) async fn remove_recordings(tx: &mut WriteTransaction, numbers: &[(i64,)]) -> Result<(), DbError> {
+    for statement in [RESULTS_DELETE, STAGED_DELETE, DELETE] {
+        tx.execute(&statement, &[list(numbers)]).await?;
+    }
+    Ok(())
+}
+
+/// Writes back what a transaction changed of recordings.
+pub(super) async fn update_recordings(tx: &mut WriteTransaction, recordings: &[&Recording]) -> Result<(), DbError> {
+    let row = |found: &&Recording| {
+        let status = found.status as i64;
+        let (partial, pieces) = (i64::from(found.partial), found.pieces);
+        let (reason, plan) = (found.reason.clone(), found.plan_version);
+        (found.id, found.finish, status, found.stored_at, found.failed_at, reason, partial, plan, pieces)
+    };
+    let rows: Vec<_> = recordings.iter().map(row).collect();
+    tx.execute(&UPDATE, &[list(&rows)]).await.map(drop)
 }
 
 fn recording_of(row: &Row) -> Result<Recording, DbError> {

@@ -5,7 +5,7 @@
 //! the cell stays stale for the next round. So several writers may run this at once; readers never wait for it,
 //! because they make stale cells themselves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -18,12 +18,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::cells::{STALE, Series, merge_children, runs};
 use super::error::StoreError;
+use super::lists::list;
 use super::resolution::Resolution;
 use super::sources::{LayerKind, LayerRow, layers_of};
 
 const DUE: Statement = sql!("sql/stale_due.sql");
-const UNMARK: Statement = sql!("sql/stale_delete.sql");
-const DELETE: Statement = sql!("sql/cell_delete.sql");
+const UNMARK: Statement = sql!("sql/stale_take.sql");
+const DELETE: Statement = sql!("sql/cells_delete.sql");
 const POSTPONE: Statement = sql!("sql/stale_postpone.sql");
 
 pub(super) const STATEMENTS: &[Statement] = &[DUE, UNMARK, DELETE, POSTPONE];
@@ -203,26 +204,27 @@ async fn keep(
     resolution: Resolution,
     made: Vec<(Made, Vec<Mark>)>,
 ) -> Result<(), StoreError> {
-    let mut rows = Vec::new();
+    let marks: Vec<(i64, i64, Micros, i64)> = made
+        .iter()
+        .flat_map(|(_, marks)| marks.iter().map(|mark| (mark.source, resolution as i64, mark.time, mark.mark)))
+        .collect();
+    let mut current: HashSet<(i64, Micros)> = HashSet::with_capacity(marks.len());
+    for row in tx.rows(&UNMARK, &[list(&marks)]).await? {
+        current.insert((row.get(0)?, row.get(1)?));
+    }
+    crash::point("rollup.inside");
+    let (mut rows, mut empty) = (Vec::new(), Vec::new());
     for (made, marks) in made {
-        let mut current = Vec::with_capacity(marks.len());
-        for mark in &marks {
-            let key = [mark.source.into(), Value::Int(resolution as i64), mark.time.into(), mark.mark.into()];
-            if tx.execute(&UNMARK, &key).await? == 1 {
-                current.push(mark.time);
-            }
-        }
-        crash::point("rollup.inside");
-        current.sort_unstable();
-        let is_current = |time: &Micros| current.binary_search(time).is_ok();
         let Some(source) = marks.first().map(|mark| mark.source) else { continue };
-        for (layer, time) in made.empty.iter().filter(|(_, time)| is_current(time)) {
-            let key = [source.into(), Value::Int(resolution as i64), (*time).into(), (*layer).into()];
-            tx.execute(&DELETE, &key).await?;
-        }
+        let is_current = |time: &Micros| current.contains(&(source, *time));
+        let without_data = made.empty.iter().filter(|(_, time)| is_current(time));
+        empty.extend(without_data.map(|(layer, time)| (source, *layer, resolution as i64, *time)));
         rows.extend(
             made.rows.into_iter().filter(|row| matches!(row.get(3), Some(Value::Int(time)) if is_current(time))),
         );
+    }
+    if !empty.is_empty() {
+        tx.execute(&DELETE, &[list(&empty)]).await?;
     }
     tx.bulk_insert(&CELLS, rows).await?;
     Ok(())

@@ -9,10 +9,10 @@ pub const MIGRATIONS: &[Migration] = &[
         version: 1,
         sqlite: include_str!("sql/schema_1.sqlite.sql"),
         postgres: concat!(
-        include_str!("sql/schema_1.postgres.sql"),
-        include_str!("sql/features_1s.postgres.sql"),
-        include_str!("sql/layers_1.postgres.sql"),
-    ),
+            include_str!("sql/schema_1.postgres.sql"),
+            include_str!("sql/features_1s.postgres.sql"),
+            include_str!("sql/layers_1.postgres.sql"),
+        ),
     },
     Migration {
         owner: "analysis",

@@ -6,18 +6,22 @@ use antiphon_platform::clock::Micros;
 use antiphon_platform::db::{DbError, ReadTransaction, Row, Statement, Value, WriteTransaction};
 use antiphon_platform::sql;
 
+use super::lists::list;
+use crate::descriptors::{Foreign, Known};
+
 const BY_NAME: Statement = sql!("sql/source_by_name.sql");
+const NAMED: Statement = sql!("sql/sources_named.sql");
 const BY_ID: Statement = sql!("sql/source_by_id.sql");
 const OF_KIND: Statement = sql!("sql/sources_of_kind.sql");
-const INSERT: Statement = sql!("sql/source_insert.sql");
-const UPDATE: Statement = sql!("sql/source_update.sql");
+const INSERT: Statement = sql!("sql/sources_insert.sql");
+const UPDATE: Statement = sql!("sql/sources_update.sql");
 const LAYERS: Statement = sql!("sql/layers.sql");
 const LAYER_INSERT: Statement = sql!("sql/layer_insert.sql");
 const SOURCE_LAYERS: Statement = sql!("sql/source_layers.sql");
-const SOURCE_LAYER_INSERT: Statement = sql!("sql/source_layer_insert.sql");
+const SOURCE_LAYERS_INSERT: Statement = sql!("sql/source_layers_insert.sql");
 
 pub(super) const STATEMENTS: &[Statement] =
-    &[BY_NAME, BY_ID, OF_KIND, INSERT, UPDATE, LAYERS, LAYER_INSERT, SOURCE_LAYERS, SOURCE_LAYER_INSERT];
+    &[BY_NAME, NAMED, BY_ID, OF_KIND, INSERT, UPDATE, LAYERS, LAYER_INSERT, SOURCE_LAYERS, SOURCE_LAYERS_INSERT];
 
 /// What recordings belong to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -82,7 +86,7 @@ pub enum LayerKind {
 }
 
 /// A layer of one version of an algorithm, with its number inside this database.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LayerRow {
     /// Its number.
     pub id: i64,
@@ -94,6 +98,8 @@ pub struct LayerRow {
     pub version: u32,
     /// The layer's name; of annotations their type, of a summary its output.
     pub layer: String,
+    /// What is known of it, if the algorithm belongs to a foreign group.
+    pub foreign: Option<&'static Foreign>,
 }
 
 /// The source of that name, if anything ever arrived for it.
@@ -118,29 +124,34 @@ pub(super) async fn sources_of_kind(tx: &mut ReadTransaction, kind: SourceKind) 
 /// # Errors
 /// Those of the database.
 pub async fn layers_of(tx: &mut ReadTransaction, source: i64) -> Result<Vec<LayerRow>, DbError> {
-    tx.rows(&SOURCE_LAYERS, &[source.into()]).await?.iter().map(layer_of).collect()
+    let rows = tx.rows(&SOURCE_LAYERS, &[source.into()]).await?.iter().map(layer_of).collect::<Result<_, _>>()?;
+    with_foreign(tx, rows).await
 }
 
-/// The source of that name, made if it is missing.
-pub(super) async fn make_source(tx: &mut WriteTransaction, kind: SourceKind, name: &str) -> Result<Source, DbError> {
-    if let Some(found) = source(tx, kind, name).await? {
-        return Ok(found);
+/// The sources of those names, in the order of their numbers; made where they are missing. Names must differ.
+pub(super) async fn make_sources(
+    tx: &mut WriteTransaction,
+    kind: SourceKind,
+    names: &[&str],
+) -> Result<Vec<Source>, DbError> {
+    let names: Vec<(&str,)> = names.iter().map(|name| (*name,)).collect();
+    let values = [Value::Int(kind as i64), list(&names)];
+    let mut found = tx.rows(&NAMED, &values).await?;
+    if found.len() < names.len() {
+        tx.execute(&INSERT, &values).await?;
+        found = tx.rows(&NAMED, &values).await?;
     }
-    tx.execute(&INSERT, &[Value::Int(kind as i64), name.into()]).await?;
-    source(tx, kind, name).await?.ok_or_else(|| DbError::Broken(format!("source {name} was not kept")))
+    found.iter().map(source_of).collect()
 }
 
-/// Writes back what a transaction changed of a source.
-pub(super) async fn update_source(tx: &mut WriteTransaction, source: &Source) -> Result<(), DbError> {
-    let values = [
-        source.id.into(),
-        Value::Int(source.revision.0.cast_signed()),
-        source.sequence.into(),
-        source.longest.into(),
-        source.last_arrival.into(),
-        source.last_lag.into(),
-    ];
-    tx.execute(&UPDATE, &values).await.map(drop)
+/// Writes back what a transaction changed of sources.
+pub(super) async fn update_sources(tx: &mut WriteTransaction, sources: &[&Source]) -> Result<(), DbError> {
+    let row = |source: &&Source| {
+        let revision = source.revision.0.cast_signed();
+        (source.id, revision, source.sequence, source.longest, source.last_arrival, source.last_lag)
+    };
+    let rows: Vec<_> = sources.iter().map(row).collect();
+    tx.execute(&UPDATE, &[list(&rows)]).await.map(drop)
 }
 
 /// The small numbers of layers, as far as one transaction knows them.
@@ -149,7 +160,8 @@ pub(super) struct Layers(Vec<LayerRow>);
 
 impl Layers {
     pub(super) async fn load(tx: &mut ReadTransaction) -> Result<Self, DbError> {
-        tx.rows(&LAYERS, &[]).await?.iter().map(layer_of).collect::<Result<_, _>>().map(Self)
+        let rows = tx.rows(&LAYERS, &[]).await?.iter().map(layer_of).collect::<Result<_, _>>()?;
+        with_foreign(tx, rows).await.map(Self)
     }
 
     pub(super) fn by_id(&self, id: i64) -> Option<&LayerRow> {
@@ -183,9 +195,18 @@ impl Layers {
     }
 }
 
-/// Remembers that a source has had a layer.
-pub(super) async fn add_layer(tx: &mut WriteTransaction, source: i64, layer: i64) -> Result<(), DbError> {
-    tx.execute(&SOURCE_LAYER_INSERT, &[source.into(), layer.into()]).await.map(drop)
+/// Remembers that sources have had layers: (source, layer).
+pub(super) async fn add_layers(tx: &mut WriteTransaction, layers: &[(i64, i64)]) -> Result<(), DbError> {
+    tx.execute(&SOURCE_LAYERS_INSERT, &[list(layers)]).await.map(drop)
+}
+
+/// Looks up, in the same snapshot, what is known of layers of foreign groups.
+async fn with_foreign(tx: &mut ReadTransaction, mut rows: Vec<LayerRow>) -> Result<Vec<LayerRow>, DbError> {
+    let known = Known::for_names(tx, rows.iter().map(|row| row.algorithm.as_str())).await?;
+    for row in &mut rows {
+        row.foreign = known.foreign(&row.algorithm, row.version);
+    }
+    Ok(rows)
 }
 
 fn source_of(row: &Row) -> Result<Source, DbError> {
@@ -208,5 +229,6 @@ fn layer_of(row: &Row) -> Result<LayerRow, DbError> {
         3 => LayerKind::Summary,
         other => return Err(DbError::Broken(format!("there is no kind of layer {other}"))),
     };
-    Ok(LayerRow { id: row.get(0)?, kind, algorithm: row.get(2)?, version: row.get(3)?, layer: row.get(4)? })
+    let (id, algorithm, version, layer) = (row.get(0)?, row.get(2)?, row.get(3)?, row.get(4)?);
+    Ok(LayerRow { id, kind, algorithm, version, layer, foreign: None })
 }

@@ -3,17 +3,22 @@
 //! Holes of up to [`JITTER`] are closed. Which intervals touch is a question about pairs, so the joined spans
 //! depend on the set of intervals only, not on the order in which they came.
 
+use std::collections::BTreeMap;
+
 use antiphon_platform::clock::Micros;
 use antiphon_platform::db::{DbError, ReadTransaction, Row, Statement, WriteTransaction};
 use antiphon_platform::sql;
 
+use super::lists::list;
+
 const BEFORE: Statement = sql!("sql/span_before.sql");
 const BETWEEN: Statement = sql!("sql/spans_between.sql");
 const LAST: Statement = sql!("sql/span_last.sql");
-const DELETE: Statement = sql!("sql/span_delete.sql");
-const INSERT: Statement = sql!("sql/span_insert.sql");
+const TOUCHING: Statement = sql!("sql/spans_touching.sql");
+const DELETE: Statement = sql!("sql/spans_delete.sql");
+const PUT: Statement = sql!("sql/spans_upsert.sql");
 
-pub(super) const STATEMENTS: &[Statement] = &[BEFORE, BETWEEN, LAST, DELETE, INSERT];
+pub(super) const STATEMENTS: &[Statement] = &[BEFORE, BETWEEN, LAST, TOUCHING, DELETE, PUT];
 
 /// The longest hole between two recordings that is a sensor clock's jitter and no gap, in µs.
 pub const JITTER: Micros = 20_000;
@@ -67,29 +72,34 @@ pub fn join(mut intervals: Vec<Span>) -> Vec<Span> {
     joined
 }
 
-/// Adds intervals to the spans of a source.
-pub(super) async fn add(tx: &mut WriteTransaction, source: i64, intervals: Vec<Span>) -> Result<(), DbError> {
-    for interval in join(intervals) {
-        let reach = Span { start: interval.start - JITTER, finish: interval.finish + JITTER + 1 };
-        let mut touching = Vec::new();
-        if let Some(row) = tx.row(&BEFORE, &[source.into(), reach.start.into()]).await? {
-            touching.push(span_of(&row)?);
-        }
-        let bounds = [source.into(), reach.start.into(), (reach.finish - 1).into()];
-        for row in tx.rows(&BETWEEN, &bounds).await? {
-            touching.push(span_of(&row)?);
-        }
-        touching.retain(|span| span.finish >= reach.start);
-        if touching.iter().any(|span| span.start <= interval.start && span.finish >= interval.finish) {
-            continue;
-        }
-        for span in &touching {
-            tx.execute(&DELETE, &[source.into(), span.start.into()]).await?;
-        }
-        touching.push(interval);
-        for span in join(touching) {
-            tx.execute(&INSERT, &[source.into(), span.start.into(), span.finish.into()]).await?;
-        }
+/// Adds intervals to the spans of sources, whose numbers are the keys.
+pub(super) async fn add(tx: &mut WriteTransaction, heard: BTreeMap<i64, Vec<Span>>) -> Result<(), DbError> {
+    let heard: BTreeMap<i64, Vec<Span>> = heard.into_iter().map(|(source, spans)| (source, join(spans))).collect();
+    let reach = |source: i64, span: &Span| (source, span.start - JITTER, span.finish + JITTER);
+    let reaches: Vec<_> =
+        heard.iter().flat_map(|(source, spans)| spans.iter().map(|span| reach(*source, span))).collect();
+    if reaches.is_empty() {
+        return Ok(());
+    }
+    let mut touching: BTreeMap<i64, Vec<Span>> = BTreeMap::new();
+    for row in tx.rows(&TOUCHING, &[list(&reaches)]).await? {
+        touching.entry(row.get(0)?).or_default().push(Span { start: row.get(1)?, finish: row.get(2)? });
+    }
+    // Stored spans that touch nothing new are too far from these to be joined with what comes out.
+    let (mut gone, mut put) = (Vec::new(), Vec::new());
+    for (source, spans) in heard {
+        let before = touching.remove(&source).unwrap_or_default();
+        let after = join([before.as_slice(), &spans].concat());
+        let is_kept = |span: &&Span| after.iter().any(|other| other.start == span.start);
+        gone.extend(before.iter().filter(|span| !is_kept(span)).map(|span| (source, span.start)));
+        let is_new = |span: &&Span| !before.contains(span);
+        put.extend(after.iter().filter(is_new).map(|span| (source, span.start, span.finish)));
+    }
+    if !gone.is_empty() {
+        tx.execute(&DELETE, &[list(&gone)]).await?;
+    }
+    if !put.is_empty() {
+        tx.execute(&PUT, &[list(&put)]).await?;
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ use antiphon_platform::sql;
 use super::Retention;
 use crate::store::error::StoreError;
 use crate::store::rollup;
-use crate::store::sources::{LayerKind, LayerRow, Source, layers_of, source_by_id, update_source};
+use crate::store::sources::{LayerKind, LayerRow, Source, layers_of, source_by_id, update_sources};
 use crate::store::writer::{DAY, hash_of};
 
 const TO_FREEZE: Statement = sql!("../sql/days_to_freeze.sql");
@@ -74,7 +74,7 @@ async fn freeze(db: &Database, source: &Source, day: i64, quiet: Micros, now: Mi
         let Some(mut current) = source_by_id(&mut tx, source.id).await? else { return Ok(()) };
         let share = hash_of(&format!("{}/frozen/{day}", source.name));
         current.revision.0 = current.revision.0.wrapping_add(share);
-        update_source(&mut tx, &current).await?;
+        update_sources(&mut tx, &[&current]).await?;
     }
     tx.commit().await?;
     Ok(())

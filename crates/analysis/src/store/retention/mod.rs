@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::dead_letters;
 use super::error::StoreError;
+use super::lists::list;
 use super::sources::{SourceKind, sources_of_kind};
 use super::writer::DAY;
 
@@ -24,13 +25,12 @@ const CHANGES_EXPIRE: Statement = sql!("../sql/changes_expire.sql");
 const ARRIVALS_EXPIRE: Statement = sql!("../sql/arrivals_expire.sql");
 const STAGED_EXPIRE: Statement = sql!("../sql/staged_expire.sql");
 const FROZEN_BETWEEN: Statement = sql!("../sql/frozen_days_between.sql");
-const SENSOR_RETENTION: Statement = sql!("../sql/sensor_retention.sql");
+const RETENTIONS: Statement = sql!("../sql/retention_of_sensors.sql");
 const WITH_AUDIO: Statement = sql!("../sql/recordings_with_audio.sql");
 const AUDIO_GONE: Statement = sql!("../sql/recording_audio_gone.sql");
 
 pub(super) fn statements() -> Vec<Statement> {
-    let own =
-        [CHANGES_EXPIRE, ARRIVALS_EXPIRE, STAGED_EXPIRE, FROZEN_BETWEEN, SENSOR_RETENTION, WITH_AUDIO, AUDIO_GONE];
+    let own = [CHANGES_EXPIRE, ARRIVALS_EXPIRE, STAGED_EXPIRE, FROZEN_BETWEEN, RETENTIONS, WITH_AUDIO, AUDIO_GONE];
     [&own, freeze::STATEMENTS, purge::STATEMENTS].concat()
 }
 
@@ -117,14 +117,30 @@ pub async fn frozen_days(tx: &mut ReadTransaction, source: i64, from: Micros, to
     tx.rows(&FROZEN_BETWEEN, &days).await?.iter().map(|row| row.get(0)).collect()
 }
 
-/// The retention of a sensor; the default for one that is gone, or whose text only another version can read: one
-/// row must not hold up the writer.
-pub(super) async fn retention_of(tx: &mut ReadTransaction, sensor: &str) -> Result<Retention, DbError> {
-    let Some(row) = tx.row(&SENSOR_RETENTION, &[sensor.into()]).await? else { return Ok(Retention::default()) };
-    Ok(Retention::from_text(&row.get::<String>(0)?).unwrap_or_else(|error| {
-        tracing::warn!(sensor, %error, "the retention of a sensor cannot be read; the default counts");
-        Retention::default()
-    }))
+/// The retention of each of these sensors; the default for one that is gone, or whose text only another version can
+/// read: one row must not hold up the writer.
+pub(super) async fn retentions(
+    tx: &mut ReadTransaction,
+    sensors: &[&str],
+) -> Result<HashMap<String, Retention>, DbError> {
+    let mut found: HashMap<String, Retention> =
+        sensors.iter().map(|sensor| ((*sensor).to_owned(), Retention::default())).collect();
+    let names: Vec<(&str,)> = sensors.iter().map(|sensor| (*sensor,)).collect();
+    for row in tx.rows(&RETENTIONS, &[list(&names)]).await? {
+        let (sensor, text): (String, String) = (row.get(0)?, row.get(1)?);
+        match Retention::from_text(&text) {
+            Ok(retention) => drop(found.insert(sensor, retention)),
+            Err(error) => {
+                tracing::warn!(sensor, %error, "the retention of a sensor cannot be read; the default counts");
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The retention of a sensor.
+async fn retention_of(tx: &mut ReadTransaction, sensor: &str) -> Result<Retention, DbError> {
+    Ok(retentions(tx, &[sensor]).await?.remove(sensor).unwrap_or_default())
 }
 
 /// What can go wrong when letting go of data. The rest goes in the next run.

@@ -12,7 +12,7 @@ use antiphon_platform::sql;
 
 use super::freeze::{delete_blocks, first_block};
 use super::{RetentionError, audio_of};
-use crate::store::recordings::remove_recording;
+use crate::store::recordings::remove_recordings;
 use crate::store::resolution::Resolution;
 use crate::store::sources::{SourceKind, layers_of, source};
 use crate::store::writer::DAY;
@@ -100,7 +100,7 @@ pub(super) async fn run(db: &Database, blobs: &Arc<dyn Blobs>) -> Result<(), Ret
                 remove_cells(db, source, layer.id, resolution).await?;
             }
         }
-        remove_recordings(db, blobs, source).await?;
+        remove_recordings_of(db, blobs, source).await?;
         let mut tx = db.write().await?;
         for statement in REST {
             tx.execute(&statement, &[source.into()]).await?;
@@ -123,7 +123,7 @@ async fn remove_cells(db: &Database, source: i64, layer: i64, resolution: Resolu
     }
 }
 
-async fn remove_recordings(db: &Database, blobs: &Arc<dyn Blobs>, source: i64) -> Result<(), RetentionError> {
+async fn remove_recordings_of(db: &Database, blobs: &Arc<dyn Blobs>, source: i64) -> Result<(), RetentionError> {
     loop {
         let rows = db.read().await?.rows(&RECORDINGS, &[source.into(), PAGE.into()]).await?;
         if rows.is_empty() {
@@ -134,10 +134,9 @@ async fn remove_recordings(db: &Database, blobs: &Arc<dyn Blobs>, source: i64) -
                 blobs.delete(&audio_of(row, 1)?).await?;
             }
         }
+        let numbers = rows.iter().map(|row| Ok((row.get(0)?,))).collect::<Result<Vec<_>, DbError>>()?;
         let mut tx = db.write().await?;
-        for row in &rows {
-            remove_recording(&mut tx, row.get(0)?).await?;
-        }
+        remove_recordings(&mut tx, &numbers).await?;
         tx.commit().await?;
     }
 }

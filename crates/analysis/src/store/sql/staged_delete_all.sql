@@ -1,1 +1,1 @@
-delete from staged_results where recording = $1
+delete from staged_results where recording in (select cast(value ->> 0 as bigint) from json_each($1))

@@ -15,9 +15,21 @@ fn ten_seconds(seed: u64) -> Made {
     Made::new(MAY + 1_234_567, 10 * SECOND, seed)
 }
 
-#[tokio::test]
-async fn a_result_is_applied_once() {
-    let store = Store::new().await;
+on_both_engines! {
+    a_result_is_applied_once,
+    whatever_statement_fails_nothing_is_half_done,
+    a_result_shows_when_its_last_part_is_in,
+    a_recording_is_stored_when_all_its_pieces_are,
+    the_higher_plan_counts_in_whatever_order_they_come,
+    what_decoded_before_a_fault_is_kept_and_a_repair_replaces_it,
+    audio_without_a_single_sample_fails_and_leaves_a_gap,
+    live_events_are_numbered_by_second_and_resume,
+    bad_results_are_set_aside_and_hold_nothing_up,
+    a_row_that_was_accepted_before_is_the_same_row,
+}
+
+async fn a_result_is_applied_once(on: Engine) {
+    let store = Store::on(on).await;
     let messages = ten_seconds(1).messages();
     store.apply(&messages).await;
     let (once, events) = (store.dump(MAY, TO).await, store.count("select sequence from sources").await);
@@ -29,16 +41,15 @@ async fn a_result_is_applied_once() {
     assert_eq!(store.count("select count(*) from results").await, 1);
 }
 
-#[tokio::test]
-async fn whatever_statement_fails_nothing_is_half_done() {
+async fn whatever_statement_fails_nothing_is_half_done(on: Engine) {
     let first = ten_seconds(1);
     let second = Made { cuts: vec![MAY + 30 * SECOND], parts: 2, ..Made::new(MAY + 11 * SECOND, 40 * SECOND, 2) };
-    let undisturbed = Store::new().await;
+    let undisturbed = Store::on(on).await;
     undisturbed.apply(&first.messages()).await;
     undisturbed.apply(&second.messages()).await;
     let expected = undisturbed.dump(MAY, TO).await;
 
-    let store = Store::new().await;
+    let store = Store::on(on).await;
     store.apply(&first.messages()).await;
     let before = store.dump(MAY, TO).await;
     let steps = [
@@ -50,27 +61,24 @@ async fn whatever_statement_fails_nothing_is_half_done() {
         ("insert", "blocks"),
         ("insert", "annotations"),
         ("insert", "spans"),
-        ("delete", "spans"),
+        ("update", "spans"),
         ("insert", "changes"),
         ("insert", "stale"),
         ("update", "sources"),
     ];
     for (what, table) in steps {
-        let trigger =
-            format!("create trigger broken before {what} on {table} begin select raise(abort, 'told to fail'); end");
-        store.execute(trigger).await;
+        store.break_at(what, table).await;
         let failed = apply_messages(&store.db, &store.clock, &second.messages()).await;
         assert!(failed.is_err(), "{what} {table} was never reached");
         assert_eq!(store.dump(MAY, TO).await, before, "after a failure to {what} {table}");
-        store.execute(String::from("drop trigger broken")).await;
+        store.mend(table).await;
     }
     store.apply(&second.messages()).await;
     assert_eq!(store.dump(MAY, TO).await, expected);
 }
 
-#[tokio::test]
-async fn a_result_shows_when_its_last_part_is_in() {
-    let store = Store::new().await;
+async fn a_result_shows_when_its_last_part_is_in(on: Engine) {
+    let store = Store::on(on).await;
     let made = Made { parts: 3, ..ten_seconds(1) };
     let messages = made.messages();
     store.apply(&[messages[2].clone(), messages[0].clone(), messages[0].clone()]).await;
@@ -79,15 +87,14 @@ async fn a_result_shows_when_its_last_part_is_in() {
     store.apply(&messages[1..2]).await;
     assert_eq!(store.status(&made).await.unwrap().status, Status::Stored);
     assert_eq!(store.count("select count(*) from staged_results").await, 0);
-    let whole = Store::new().await;
+    let whole = Store::on(on).await;
     whole.apply(&ten_seconds(1).messages()).await;
     let lines = |dump: Vec<String>| dump.into_iter().skip(1).collect::<Vec<_>>();
     assert_eq!(lines(store.dump(MAY, TO).await), lines(whole.dump(MAY, TO).await), "but for the revision");
 }
 
-#[tokio::test]
-async fn a_recording_is_stored_when_all_its_pieces_are() {
-    let store = Store::new().await;
+async fn a_recording_is_stored_when_all_its_pieces_are(on: Engine) {
+    let store = Store::on(on).await;
     let cuts = vec![MAY + 20 * SECOND, MAY + 40 * SECOND];
     let made = Made { cuts, ..Made::new(MAY + 1, 59 * SECOND, 1) };
     let messages = made.messages();
@@ -104,15 +111,14 @@ async fn a_recording_is_stored_when_all_its_pieces_are() {
     assert_eq!((stored.status, stored.finish), (Status::Stored, made.start + made.length));
 }
 
-#[tokio::test]
-async fn the_higher_plan_counts_in_whatever_order_they_come() {
+async fn the_higher_plan_counts_in_whatever_order_they_come(on: Engine) {
     let old = Made { cuts: vec![MAY + 5 * SECOND], parts: 2, ..ten_seconds(1) };
     let new = Made { plan: 2, ..old.clone() };
-    let only_new = Store::new().await;
+    let only_new = Store::on(on).await;
     only_new.apply(&new.messages()).await;
     let expected = only_new.dump(MAY, TO).await;
     for order in [[&old, &new], [&new, &old]] {
-        let store = Store::new().await;
+        let store = Store::on(on).await;
         for made in order {
             for message in made.messages() {
                 store.apply(&[message]).await;
@@ -124,9 +130,8 @@ async fn the_higher_plan_counts_in_whatever_order_they_come() {
     }
 }
 
-#[tokio::test]
-async fn what_decoded_before_a_fault_is_kept_and_a_repair_replaces_it() {
-    let store = Store::new().await;
+async fn what_decoded_before_a_fault_is_kept_and_a_repair_replaces_it(on: Engine) {
+    let store = Store::on(on).await;
     let broken = Made { fault: "the file ends in the middle of a frame", ..ten_seconds(1) };
     store.apply(&broken.messages()).await;
     let failed = store.status(&broken).await.unwrap();
@@ -138,16 +143,15 @@ async fn what_decoded_before_a_fault_is_kept_and_a_repair_replaces_it() {
     store.apply(&ten_seconds(1).messages()).await;
     let stored = store.status(&broken).await.unwrap();
     assert_eq!((stored.status, stored.partial, stored.reason), (Status::Stored, false, None));
-    let undisturbed = Store::new().await;
+    let undisturbed = Store::on(on).await;
     undisturbed.apply(&ten_seconds(1).messages()).await;
     assert_eq!(store.dump(MAY, TO).await, undisturbed.dump(MAY, TO).await);
     store.apply(&broken.messages()).await;
     assert_eq!(store.status(&broken).await.unwrap().status, Status::Stored, "a late repeat of the broken result");
 }
 
-#[tokio::test]
-async fn audio_without_a_single_sample_fails_and_leaves_a_gap() {
-    let store = Store::new().await;
+async fn audio_without_a_single_sample_fails_and_leaves_a_gap(on: Engine) {
+    let store = Store::on(on).await;
     let nothing = Made { fault: "no audio", length: 0, ..ten_seconds(1) };
     store.apply(&nothing.messages()).await;
     let failed = store.status(&nothing).await.unwrap();
@@ -155,9 +159,8 @@ async fn audio_without_a_single_sample_fails_and_leaves_a_gap() {
     assert_eq!(store.count("select count(*) from spans").await, 0);
 }
 
-#[tokio::test]
-async fn live_events_are_numbered_by_second_and_resume() {
-    let store = Store::new().await;
+async fn live_events_are_numbered_by_second_and_resume(on: Engine) {
+    let store = Store::on(on).await;
     store.apply(&Made::new(MAY, 2 * SECOND, 1).messages()).await;
     store.apply(&Made::new(MAY + 100 * SECOND, SECOND, 1).messages()).await;
     let mut tx = store.db.read().await.unwrap();
@@ -213,15 +216,14 @@ async fn settle(store: &Store, messages: Vec<Message>) -> Vec<(usize, String)> {
         .enumerate()
         .map(|(index, message)| Delivery::new(message, 1, None, Box::new(Note(index, Arc::clone(&notes)))))
         .collect();
-    settle_batch(&store.db, &store.clock, deliveries, &CancellationToken::new()).await;
+    settle_batch(&store.db, &Partitions::default(), &store.clock, deliveries, &CancellationToken::new()).await;
     let mut notes = std::mem::take(&mut *notes.lock().unwrap());
     notes.sort();
     notes
 }
 
-#[tokio::test]
-async fn bad_results_are_set_aside_and_hold_nothing_up() {
-    let store = Store::new().await;
+async fn bad_results_are_set_aside_and_hold_nothing_up(on: Engine) {
+    let store = Store::on(on).await;
     let good: Vec<Made> = (0..6).map(|index| Made::new(MAY + index * 10 * SECOND, 10 * SECOND, 1)).collect();
     let mut messages: Vec<Message> = good.iter().flat_map(Made::messages).collect();
     let mut rubbish = messages[0].clone();
@@ -245,9 +247,8 @@ async fn bad_results_are_set_aside_and_hold_nothing_up() {
     assert_eq!(store.count("select count(*) from sources").await, 1);
 }
 
-#[tokio::test]
-async fn a_row_that_was_accepted_before_is_the_same_row() {
-    let store = Store::new().await;
+async fn a_row_that_was_accepted_before_is_the_same_row(on: Engine) {
+    let store = Store::on(on).await;
     let made = ten_seconds(1);
     let mut tx = store.db.write().await.unwrap();
     let row = Accepted { name: made.name(), sensor: String::from("roof"), start: made.start, accepted_at: MAY };

@@ -20,9 +20,16 @@ fn coarse(dump: Vec<String>) -> Vec<String> {
     dump.into_iter().filter(|line| [" 1m ", " 10m ", " 1h ", " 1d "].iter().any(|name| line.contains(name))).collect()
 }
 
-#[tokio::test]
-async fn a_day_freezes_90_days_after_its_end_or_a_week_after_its_last_recording() {
-    let store = Store::new().await;
+on_both_engines! {
+    a_day_freezes_90_days_after_its_end_or_a_week_after_its_last_recording,
+    a_frozen_day_is_final_and_its_neighbours_are_not_disturbed,
+    the_first_seconds_of_a_day_look_back_into_a_frozen_one,
+    old_previews_events_and_parts_go,
+    a_deleted_sensor_starts_anew_and_leaves_nothing,
+}
+
+async fn a_day_freezes_90_days_after_its_end_or_a_week_after_its_last_recording(on: Engine) {
+    let store = Store::on(on).await;
     store.apply(&Made::new(MAY + 60 * SECOND, 10 * SECOND, 1).messages()).await;
     let end = MAY + DAY;
     for (now, frozen) in [(end + 90 * DAY - 1, 0), (end + 90 * DAY, 1)] {
@@ -30,7 +37,7 @@ async fn a_day_freezes_90_days_after_its_end_or_a_week_after_its_last_recording(
         assert_eq!(store.count("select count(*) from frozen_days").await, frozen);
     }
 
-    let late = Store::new().await;
+    let late = Store::on(on).await;
     late.clock.advance(200 * DAY);
     late.apply(&Made::new(MAY + 60 * SECOND, 10 * SECOND, 1).messages()).await;
     let stored = late.clock.now();
@@ -40,9 +47,8 @@ async fn a_day_freezes_90_days_after_its_end_or_a_week_after_its_last_recording(
     }
 }
 
-#[tokio::test]
-async fn a_frozen_day_is_final_and_its_neighbours_are_not_disturbed() {
-    let store = Store::new().await;
+async fn a_frozen_day_is_final_and_its_neighbours_are_not_disturbed(on: Engine) {
+    let store = Store::on(on).await;
     let (first, second) =
         (Made::new(MAY + DAY - 30 * SECOND, 25 * SECOND, 1), Made::new(MAY + DAY + 60 * SECOND, 10 * SECOND, 2));
     store.apply(&first.messages()).await;
@@ -85,15 +91,14 @@ async fn a_frozen_day_is_final_and_its_neighbours_are_not_disturbed() {
     assert_eq!(spans(&mut tx, roof.id, MAY - DAY, MAY + SECOND).await.unwrap()[0].finish, MAY);
 }
 
-#[tokio::test]
-async fn the_first_seconds_of_a_day_look_back_into_a_frozen_one() {
-    let disturbed = Store::new().await;
+async fn the_first_seconds_of_a_day_look_back_into_a_frozen_one(on: Engine) {
+    let disturbed = Store::on(on).await;
     let before_midnight = Made::new(MAY + DAY - 10 * SECOND, 10 * SECOND, 1);
     disturbed.apply(&before_midnight.messages()).await;
     retain(&disturbed, MAY + DAY + 90 * DAY).await;
     let after_midnight = Made::new(MAY + DAY, 10 * SECOND, 2);
     disturbed.apply(&after_midnight.messages()).await;
-    let undisturbed = Store::new().await;
+    let undisturbed = Store::on(on).await;
     undisturbed.apply(&before_midnight.messages()).await;
     undisturbed.apply(&after_midnight.messages()).await;
     let next_day = |dump: Vec<String>| {
@@ -103,9 +108,8 @@ async fn the_first_seconds_of_a_day_look_back_into_a_frozen_one() {
     assert_eq!(next_day(disturbed.dump(range.0, range.1).await), next_day(undisturbed.dump(range.0, range.1).await));
 }
 
-#[tokio::test]
-async fn old_previews_events_and_parts_go() {
-    let store = Store::new().await;
+async fn old_previews_events_and_parts_go(on: Engine) {
+    let store = Store::on(on).await;
     let now = store.clock.now();
     store.apply(&Made { parts: 2, ..Made::new(MAY, 10 * SECOND, 1) }.messages()).await;
     store.apply(&Made { parts: 2, ..Made::new(MAY + 60 * SECOND, 10 * SECOND, 2) }.messages()[..1]).await;
@@ -123,9 +127,8 @@ async fn old_previews_events_and_parts_go() {
     assert_eq!(store.count("select count(*) from staged_results").await, 0);
 }
 
-#[tokio::test]
-async fn a_deleted_sensor_starts_anew_and_leaves_nothing() {
-    let store = Store::new().await;
+async fn a_deleted_sensor_starts_anew_and_leaves_nothing(on: Engine) {
+    let store = Store::on(on).await;
     let made = Made { parts: 2, ..Made::new(MAY, 70 * SECOND, 1) };
     store.apply(&made.messages()).await;
     store.roll_up().await;

@@ -4,8 +4,10 @@
 
 mod applying;
 mod freezing;
+mod postgres;
 mod purity;
 mod queued;
+mod schema;
 mod sizes;
 
 use std::sync::LazyLock;
@@ -14,7 +16,7 @@ use antiphon_features::algorithm::Stream;
 use antiphon_features::cells::{Layer, Partial, Values, decode_block, encode_block, encode_cell};
 use antiphon_features::session::{Item, Session};
 use antiphon_platform::clock::{Clock, Micros, SECOND};
-use antiphon_platform::db::{Database, Statement};
+use antiphon_platform::db::{Database, DbError, Engine, Migration, Statement};
 use antiphon_platform::queue::Message;
 use prost::Message as _;
 use sha2::{Digest, Sha256};
@@ -182,6 +184,11 @@ fn blocks(from: Micros, to: Micros, seed: u64) -> Vec<messages::Block> {
     blocks
 }
 
+/// The schema of what the store needs.
+pub(crate) fn migrations() -> Vec<Migration> {
+    [MIGRATIONS, antiphon_catalog::MIGRATIONS].concat()
+}
+
 fn partial(samples: &[Values], second: i64, from: Micros, to: Micros, seed: u64) -> Partial {
     let within = |time: Micros| u32::try_from((time - second * SECOND).clamp(0, SECOND)).unwrap();
     let (from, to) = (within(from), within(to));
@@ -196,21 +203,80 @@ fn partial(samples: &[Values], second: i64, from: Micros, to: Micros, seed: u64)
     Partial { second, from, to, values }
 }
 
+/// Makes of `async fn case(on: Engine)` a test for each engine.
+macro_rules! on_both_engines {
+    ($($case:ident,)*) => {
+        mod sqlite {
+            $(#[tokio::test] async fn $case() { super::$case(antiphon_platform::db::Engine::Sqlite).await })*
+        }
+        mod postgres {
+            $(#[tokio::test] async fn $case() { super::$case(antiphon_platform::db::Engine::Postgres).await })*
+        }
+    };
+}
+pub(crate) use on_both_engines;
+
 /// A database of its own.
 pub(crate) struct Store {
-    _folder: tempfile::TempDir,
     pub(crate) url: String,
     pub(crate) db: Database,
     pub(crate) clock: Clock,
+    /// Last, so that connections are closed before it goes.
+    pub(crate) space: Space,
+}
+
+/// Where a database is.
+pub(crate) enum Space {
+    Folder(#[expect(dead_code, reason = "removed when dropped")] tempfile::TempDir),
+    Server(antiphon_servers::Database<'static>),
 }
 
 impl Store {
     pub(crate) async fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let url = format!("sqlite:{}", folder.path().join("test.db").display());
-        let migrations = [MIGRATIONS, antiphon_catalog::MIGRATIONS].concat();
-        let db = Database::open(&url, &migrations).await.unwrap();
-        Self { _folder: folder, url, db, clock: Clock::manual(MAY + 3_600 * SECOND) }
+        Self::on(Engine::Sqlite).await
+    }
+
+    pub(crate) async fn on(engine: Engine) -> Self {
+        let (space, url) = match engine {
+            Engine::Sqlite => {
+                let folder = tempfile::tempdir().unwrap();
+                let url = format!("sqlite:{}", folder.path().join("test.db").display());
+                (Space::Folder(folder), url)
+            }
+            Engine::Postgres => {
+                let database = antiphon_servers::Postgres::shared().database();
+                let url = database.url();
+                (Space::Server(database), url)
+            }
+        };
+        let db = Database::open(url.as_str(), &migrations()).await.unwrap();
+        Self { url, db, clock: Clock::manual(MAY + 3_600 * SECOND), space }
+    }
+
+    /// On a server, gives back what updates left behind, as its own autovacuum does some time.
+    async fn vacuum(&self) {
+        if let Space::Server(database) = &self.space {
+            database.execute_as_admin("vacuum");
+        }
+    }
+
+    /// Makes every change of a kind to a table fail.
+    async fn break_at(&self, what: &str, table: &str) {
+        if self.db.reader().engine() == Engine::Sqlite {
+            let fails = "begin select raise(abort, 'told to fail'); end";
+            self.execute(format!("create trigger broken before {what} on {table} {fails}")).await;
+            return;
+        }
+        let fails = "create or replace function broken() returns trigger language plpgsql as $$
+            begin raise exception 'told to fail'; end $$";
+        self.execute(fails.to_owned()).await;
+        self.execute(format!("create trigger broken before {what} on {table} for each row execute function broken()"))
+            .await;
+    }
+
+    async fn mend(&self, table: &str) {
+        let of_table = if self.db.reader().engine() == Engine::Sqlite { String::new() } else { format!(" on {table}") };
+        self.execute(format!("drop trigger broken{of_table}")).await;
     }
 
     pub(crate) async fn apply(&self, messages: &[Message]) {
@@ -271,7 +337,15 @@ impl Store {
 }
 
 #[tokio::test]
-async fn every_statement_prepares() {
-    let store = Store::new().await;
-    store.db.reader().prepare_all(&statements()).await.unwrap();
+async fn every_statement_prepares_on_both_engines() {
+    let shared = [statements(), crate::sensors::statements(), crate::recordings::STATEMENTS.to_vec()].concat();
+    let file = Store::on(Engine::Sqlite).await;
+    file.db.reader().prepare_all(&shared).await.unwrap();
+    let server = Store::on(Engine::Postgres).await;
+    server.db.reader().prepare_all(&shared).await.unwrap();
+    server.db.reader().prepare_all(&postgres_statements()).await.unwrap();
+    for differs in postgres_statements() {
+        assert!(differs.text.starts_with("-- Differs because "), "{} says why", differs.name);
+        assert!(file.db.reader().prepare_all(&[differs]).await.is_err(), "{} could be shared", differs.name);
+    }
 }

@@ -23,6 +23,8 @@ use tokio_util::sync::CancellationToken;
 use self::batch::Batch;
 use self::incoming::Incoming;
 use super::error::StoreError;
+use super::partitions::Partitions;
+use crate::descriptors::Known;
 use crate::topics::WRITE;
 
 pub(crate) use self::batch::{DAY, song_id};
@@ -48,6 +50,7 @@ pub(super) fn statements() -> Vec<Statement> {
 pub async fn run(db: Database, queue: Arc<dyn Queue>, clock: Clock, stop: CancellationToken) {
     let (sender, mut waiting) = mpsc::channel(PREFETCH);
     let fetch = tokio::spawn(fetch(queue, sender, stop.clone()));
+    let partitions = Partitions::default();
     let mut deliveries = Vec::with_capacity(BATCH);
     loop {
         let received = tokio::select! {
@@ -61,7 +64,7 @@ pub async fn run(db: Database, queue: Arc<dyn Queue>, clock: Clock, stop: Cancel
             let rest = deliveries.split_off(fitting(&deliveries));
             let begun = Instant::now();
             let size = deliveries.len();
-            settle_batch(&db, &clock, deliveries, &stop).await;
+            settle_batch(&db, &partitions, &clock, deliveries, &stop).await;
             metrics::histogram!("antiphon_write_batch_seconds").record(begun.elapsed().as_secs_f64());
             metrics::counter!("antiphon_results_total").increment(size as u64);
             deliveries = rest;
@@ -103,12 +106,29 @@ async fn consume(queue: &dyn Queue, sender: &mpsc::Sender<Delivery>) -> Result<(
 }
 
 /// Stores a batch and settles each of its deliveries, or gives them all back when `stop` fires first.
-pub(super) async fn settle_batch(db: &Database, clock: &Clock, deliveries: Vec<Delivery>, stop: &CancellationToken) {
+pub(super) async fn settle_batch(
+    db: &Database,
+    partitions: &Partitions,
+    clock: &Clock,
+    deliveries: Vec<Delivery>,
+    stop: &CancellationToken,
+) {
     let mut good = Vec::with_capacity(deliveries.len());
+    let mut foreign = Vec::new();
     for delivery in deliveries {
         match Incoming::read(&delivery.message) {
+            Ok(incoming) if incoming.is_foreign() => foreign.push((delivery, incoming)),
             Ok(incoming) => good.push((delivery, incoming)),
             Err(error) => set_aside(delivery, &error).await,
+        }
+    }
+    if !foreign.is_empty() {
+        let Some(known) = known(db, stop).await else { return };
+        for (delivery, mut incoming) in foreign {
+            match incoming.fit(&known) {
+                Ok(()) => good.push((delivery, incoming)),
+                Err(error) => set_aside(delivery, &error).await,
+            }
         }
     }
     let mut batches = vec![good];
@@ -116,7 +136,8 @@ pub(super) async fn settle_batch(db: &Database, clock: &Clock, deliveries: Vec<D
         if batch.is_empty() {
             continue;
         }
-        match apply(db, clock, batch.iter().map(|(_, incoming)| incoming)).await {
+        let results: Vec<&Incoming> = batch.iter().map(|(_, incoming)| incoming).collect();
+        match apply(db, partitions, clock, &results).await {
             Ok(()) => {
                 crash::point("write.after-effect-before-ack");
                 let acks = batch.into_iter().map(|(delivery, _)| delivery.ack());
@@ -146,22 +167,39 @@ pub(super) async fn settle_batch(db: &Database, clock: &Clock, deliveries: Vec<D
     }
 }
 
+/// What foreign groups have told, once the database says it; `None` when `stop` fires first.
+async fn known(db: &Database, stop: &CancellationToken) -> Option<Known> {
+    loop {
+        let loaded = async { Known::load(&mut db.read().await?).await };
+        match loaded.await {
+            Ok(known) => return Some(known),
+            Err(error) => tracing::warn!(%error, "results wait for the database"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => return None,
+            () = tokio::time::sleep(AWAY) => {}
+        }
+    }
+}
+
+/// Sets aside what can never be stored; what may be once its descriptor is there comes again.
 async fn set_aside(delivery: Delivery, error: &StoreError) {
     let id = delivery.message.id.clone();
     tracing::warn!(id, %error, "a result cannot be stored");
-    if let Err(error) = delivery.dead(error.to_string()).await {
+    let settled = match error {
+        StoreError::NotKnownYet(reason) => delivery.retry(reason.as_str()).await,
+        _ => delivery.dead(error.to_string()).await,
+    };
+    if let Err(error) = settled {
         tracing::warn!(id, %error, "it could not be set aside; it will come again");
     }
 }
 
-/// Applies results in one transaction. Any error undoes all of it.
-async fn apply(
-    db: &Database,
-    clock: &Clock,
-    results: impl Iterator<Item = &Incoming> + Send,
-) -> Result<(), StoreError> {
+/// Applies results in one transaction; only partitions for them are made before. Any error undoes all of it.
+async fn apply(db: &Database, partitions: &Partitions, clock: &Clock, results: &[&Incoming]) -> Result<(), StoreError> {
+    partitions.make(db, results.iter().flat_map(|incoming| incoming.minutes())).await?;
     let mut tx = db.write().await?;
-    let mut batch = Batch::begin(&mut tx, clock).await?;
+    let mut batch = Batch::begin(&mut tx, clock, results).await?;
     for incoming in results {
         batch.add(incoming).await?;
     }
@@ -177,5 +215,5 @@ pub(crate) async fn apply_messages(
     messages: &[antiphon_platform::queue::Message],
 ) -> Result<(), StoreError> {
     let incoming = messages.iter().map(Incoming::read).collect::<Result<Vec<_>, _>>()?;
-    apply(db, clock, incoming.iter()).await
+    apply(db, &Partitions::default(), clock, &incoming.iter().collect::<Vec<_>>()).await
 }

@@ -1,21 +1,23 @@
 //! The rows that prove what was applied, and their share in a source's revision.
 
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
 use antiphon_features::cells::FRAMES;
-use antiphon_platform::db::{DbError, ReadTransaction, Row, Statement, Value, WriteTransaction};
+use antiphon_platform::db::{DbError, ReadTransaction, Row, Statement, WriteTransaction};
 use antiphon_platform::sql;
 use sha2::{Digest, Sha256};
 
 use super::batch::id_text;
 use crate::ids::result_message;
+use crate::store::lists::{hex, list};
 use crate::store::sources::{LayerRow, SourceKind};
 use crate::store::spans::Span;
 
-const FIND: Statement = sql!("../sql/result.sql");
-const ALL: Statement = sql!("../sql/results_of.sql");
-const PUT: Statement = sql!("../sql/result_upsert.sql");
+const OF_RECORDINGS: Statement = sql!("../sql/results_of_recordings.sql");
+const PUT: Statement = sql!("../sql/results_upsert.sql");
 const DELETE: Statement = sql!("../sql/result_delete.sql");
 
-pub(crate) const STATEMENTS: &[Statement] = &[FIND, ALL, PUT, DELETE];
+pub(crate) const STATEMENTS: &[Statement] = &[OF_RECORDINGS, PUT, DELETE];
 
 /// What one group found in one piece, as it was applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,44 +31,75 @@ pub(super) struct Applied {
     pub(super) layers: Vec<i64>,
 }
 
-/// The result of a group for a piece, if one is applied.
-pub(super) async fn find(
-    tx: &mut ReadTransaction,
-    recording: i64,
-    piece: u32,
-    group: &str,
-) -> Result<Option<Applied>, DbError> {
-    let row = tx.row(&FIND, &[recording.into(), piece.into(), group.into()]).await?;
-    row.map(|row| applied_of(&row, 0, piece, group.to_owned())).transpose()
+/// The results of some recordings, as far as one transaction knows them.
+#[derive(Default)]
+pub(super) struct Results {
+    by_recording: HashMap<i64, BTreeMap<(u32, String), Applied>>,
+    /// Those whose rows are to be written: recording, piece, group.
+    changed: BTreeSet<(i64, u32, String)>,
 }
 
-/// Every result of a recording.
-pub(super) async fn all(tx: &mut ReadTransaction, recording: i64) -> Result<Vec<Applied>, DbError> {
-    let rows = tx.rows(&ALL, &[recording.into()]).await?;
-    rows.iter().map(|row| applied_of(row, 2, row.get(0)?, row.get(1)?)).collect()
-}
+impl Results {
+    /// Every result of the recordings of these numbers.
+    pub(super) async fn load(tx: &mut ReadTransaction, recordings: impl Iterator<Item = i64>) -> Result<Self, DbError> {
+        let numbers: Vec<(i64,)> = recordings.map(|number| (number,)).collect();
+        let mut found = Self::default();
+        for row in tx.rows(&OF_RECORDINGS, &[list(&numbers)]).await? {
+            let applied = applied_of(&row)?;
+            let key = (applied.piece, applied.group.clone());
+            found.by_recording.entry(row.get(0)?).or_default().insert(key, applied);
+        }
+        Ok(found)
+    }
 
-/// Writes the row of a result in place of an earlier one.
-pub(super) async fn put(tx: &mut WriteTransaction, recording: i64, applied: &Applied) -> Result<(), DbError> {
-    let layers: Vec<u8> =
-        applied.layers.iter().flat_map(|layer| u16::try_from(*layer).unwrap_or(u16::MAX).to_le_bytes()).collect();
-    let values = [
-        recording.into(),
-        applied.piece.into(),
-        applied.group.as_str().into(),
-        applied.plan_version.into(),
-        applied.parts.into(),
-        applied.span.start.into(),
-        applied.span.finish.into(),
-        applied.fault.into(),
-        Value::Bytes(layers),
-    ];
-    tx.execute(&PUT, &values).await.map(drop)
-}
+    /// The result of a group for a piece, if one is applied.
+    pub(super) fn find(&self, recording: i64, piece: u32, group: &str) -> Option<&Applied> {
+        self.by_recording.get(&recording)?.get(&(piece, group.to_owned()))
+    }
 
-pub(super) async fn delete(tx: &mut WriteTransaction, recording: i64, applied: &Applied) -> Result<(), DbError> {
-    let values = [recording.into(), applied.piece.into(), applied.group.as_str().into()];
-    tx.execute(&DELETE, &values).await.map(drop)
+    /// Every result of a recording, by piece and group.
+    pub(super) fn all(&self, recording: i64) -> Vec<Applied> {
+        self.by_recording.get(&recording).into_iter().flat_map(BTreeMap::values).cloned().collect()
+    }
+
+    /// Puts a result in place of an earlier one.
+    pub(super) fn put(&mut self, recording: i64, applied: Applied) {
+        let key = (applied.piece, applied.group.clone());
+        self.changed.insert((recording, key.0, key.1.clone()));
+        self.by_recording.entry(recording).or_default().insert(key, applied);
+    }
+
+    /// Removes a result and its row.
+    pub(super) async fn delete(
+        &mut self,
+        tx: &mut WriteTransaction,
+        recording: i64,
+        applied: &Applied,
+    ) -> Result<(), DbError> {
+        let key = (applied.piece, applied.group.clone());
+        if let Some(known) = self.by_recording.get_mut(&recording) {
+            known.remove(&key);
+        }
+        self.changed.remove(&(recording, key.0, key.1));
+        let values = [recording.into(), applied.piece.into(), applied.group.as_str().into()];
+        tx.execute(&DELETE, &values).await.map(drop)
+    }
+
+    /// Writes the rows of what was put.
+    pub(super) async fn write(&self, tx: &mut WriteTransaction) -> Result<(), DbError> {
+        let row = |(recording, piece, group): &(i64, u32, String)| {
+            let found = self.find(*recording, *piece, group)?;
+            let layers: Vec<u8> =
+                found.layers.iter().flat_map(|layer| u16::try_from(*layer).unwrap_or(u16::MAX).to_le_bytes()).collect();
+            let (plan, span, fault) = (found.plan_version, found.span, i64::from(found.fault));
+            Some((*recording, *piece, group.clone(), plan, found.parts, span.start, span.finish, fault, hex(&layers)))
+        };
+        let rows: Vec<_> = self.changed.iter().filter_map(row).collect();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        tx.execute(&PUT, &[list(&rows)]).await.map(drop)
+    }
 }
 
 /// A result's share in the revision: for each part the first 8 bytes (big-endian) of SHA-256 of its key, summed
@@ -95,15 +128,15 @@ pub(super) fn looks_back(layer: &LayerRow) -> bool {
             .is_some_and(|layout| layout.lookback_seconds() > 0)
 }
 
-fn applied_of(row: &Row, first: usize, piece: u32, group: String) -> Result<Applied, DbError> {
-    let layers: Vec<u8> = row.get(first + 5)?;
+fn applied_of(row: &Row) -> Result<Applied, DbError> {
+    let layers: Vec<u8> = row.get(8)?;
     Ok(Applied {
-        piece,
-        group,
-        plan_version: row.get(first)?,
-        parts: row.get(first + 1)?,
-        span: Span { start: row.get(first + 2)?, finish: row.get(first + 3)? },
-        fault: row.get(first + 4)?,
+        piece: row.get(1)?,
+        group: row.get(2)?,
+        plan_version: row.get(3)?,
+        parts: row.get(4)?,
+        span: Span { start: row.get(5)?, finish: row.get(6)? },
+        fault: row.get(7)?,
         layers: layers.chunks_exact(2).map(|pair| i64::from(u16::from_le_bytes([pair[0], pair[1]]))).collect(),
     })
 }

@@ -3,32 +3,24 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use antiphon_platform::clock::{Micros, SECOND};
-use antiphon_platform::db::{Bulk, OnConflict, Statement, Value, WriteTransaction};
+use antiphon_platform::db::{Statement, Value, WriteTransaction};
 use antiphon_platform::sql;
+use serde::Serialize;
 
 use super::batch::DAY;
 use crate::messages;
 use crate::store::error::StoreError;
+use crate::store::lists::list;
 use crate::store::resolution::Resolution;
-use crate::store::sources::{Source, SourceKind, add_layer, update_source};
+use crate::store::sources::{Source, SourceKind, add_layers, update_sources};
 use crate::store::spans::{self, Span};
 
-const ARRIVAL: Statement = sql!("../sql/arrival_upsert.sql");
+const ARRIVALS: Statement = sql!("../sql/arrivals_upsert.sql");
+const STALE: Statement = sql!("../sql/stale_upsert.sql");
+const CHANGES: Statement = sql!("../sql/changes_insert.sql");
+const STORED_DAYS: Statement = sql!("../sql/stored_days_upsert.sql");
 
-pub(crate) const STATEMENTS: &[Statement] = &[ARRIVAL];
-
-const STALE: Bulk = Bulk {
-    table: "stale",
-    columns: &["source", "resolution", "time", "mark", "due"],
-    on_conflict: OnConflict::Replace(&["source", "resolution", "time"]),
-};
-const CHANGES: Bulk =
-    Bulk { table: "changes", columns: &["source", "sequence", "first", "last", "at"], on_conflict: OnConflict::Fail };
-const STORED_DAYS: Bulk = Bulk {
-    table: "stored_days",
-    columns: &["source", "day", "last_stored_at"],
-    on_conflict: OnConflict::Replace(&["source", "day"]),
-};
+pub(crate) const STATEMENTS: &[Statement] = &[ARRIVALS, STALE, CHANGES, STORED_DAYS];
 
 /// Seconds after a change whose loudness looks back at it.
 const LOOKBACK: Micros = 3 * SECOND;
@@ -84,44 +76,21 @@ impl Touched {
         self.changed.iter().flat_map(|span| days_of(*span)).collect()
     }
 
-    /// Writes it all.
-    pub(super) async fn write(
-        mut self,
-        tx: &mut WriteTransaction,
-        now: Micros,
-        frozen: &BTreeSet<i64>,
-    ) -> Result<(), StoreError> {
-        let id = self.source.id;
-        for layer in &self.layers {
-            add_layer(tx, id, *layer).await?;
-        }
-        for (minute, lag) in &self.lags {
-            tx.execute(&ARRIVAL, &[id.into(), (*minute).into(), (*lag).into()]).await?;
-        }
-        if self.source.kind == SourceKind::Sensor {
-            let days: BTreeSet<i64> = self.heard.iter().flat_map(|span| days_of(*span)).collect();
-            let rows = days.into_iter().map(|day| vec![id.into(), day.into(), now.into()]).collect();
-            tx.bulk_insert(&STORED_DAYS, rows).await?;
-        }
-        spans::add(tx, id, std::mem::take(&mut self.heard)).await?;
+    /// Numbers what changed; (source, event, first second, last second) for each stretch of time.
+    fn number_changes(&mut self) -> Vec<(i64, i64, i64, i64)> {
         self.changed = merge(std::mem::take(&mut self.changed));
-        let mut changes = Vec::new();
+        let mut changes = Vec::with_capacity(self.changed.len());
         for span in &self.changed {
             let (first, last) = (span.start / SECOND, span.finish / SECOND - 1);
             self.source.sequence += last - first + 1;
-            changes.push(vec![id.into(), self.source.sequence.into(), first.into(), last.into(), now.into()]);
+            changes.push((self.source.id, self.source.sequence, first, last));
         }
-        if self.source.kind == SourceKind::Sensor {
-            tx.bulk_insert(&CHANGES, changes).await?;
-        }
-        tx.bulk_insert(&STALE, self.stale(now, frozen)).await?;
-        update_source(tx, &self.source).await?;
-        Ok(())
+        changes
     }
 
-    /// Marks for every stored cell above a changed second, but for those of frozen days, which are final. The
-    /// mark is the source's new sequence number, which no other transaction has.
-    fn stale(&self, now: Micros, frozen: &BTreeSet<i64>) -> Vec<Vec<Value>> {
+    /// Marks (source, resolution, time, mark, due) for every stored cell above a changed second, but for those of
+    /// frozen days, which are final. The mark is the source's new sequence number, which no other transaction has.
+    fn stale(&self, now: Micros, frozen: &BTreeSet<i64>) -> Vec<(i64, i64, Micros, i64, Micros)> {
         let mut rows = Vec::new();
         for resolution in Resolution::STORED {
             let length = resolution.length();
@@ -133,13 +102,7 @@ impl Touched {
                         let end = time + length;
                         // A cell whose time is not over is about to change again.
                         let due = if time <= now && now < end { end + REST } else { now + REST };
-                        rows.push(vec![
-                            self.source.id.into(),
-                            Value::Int(resolution as i64),
-                            time.into(),
-                            self.source.sequence.into(),
-                            due.into(),
-                        ]);
+                        rows.push((self.source.id, resolution as i64, time, self.source.sequence, due));
                     }
                     time += length;
                     next = time;
@@ -148,6 +111,51 @@ impl Touched {
         }
         rows
     }
+}
+
+/// Writes what changed of all sources, each with its frozen days: one statement a table, however many they are.
+pub(super) async fn write(
+    tx: &mut WriteTransaction,
+    now: Micros,
+    all: Vec<(Touched, BTreeSet<i64>)>,
+) -> Result<(), StoreError> {
+    let (mut layers, mut arrivals, mut days) = (Vec::new(), Vec::new(), BTreeSet::new());
+    let (mut heard, mut changes, mut stale) = (BTreeMap::new(), Vec::new(), Vec::new());
+    let mut sources = Vec::with_capacity(all.len());
+    for (mut touched, frozen) in all {
+        let id = touched.source.id;
+        let is_sensor = touched.source.kind == SourceKind::Sensor;
+        layers.extend(touched.layers.iter().map(|layer| (id, *layer)));
+        arrivals.extend(touched.lags.iter().map(|(minute, lag)| (id, *minute, *lag)));
+        if is_sensor {
+            days.extend(touched.heard.iter().flat_map(|span| days_of(*span)).map(|day| (id, day)));
+        }
+        heard.insert(id, std::mem::take(&mut touched.heard));
+        let changed = touched.number_changes();
+        changes.extend(changed.into_iter().filter(|_| is_sensor));
+        stale.extend(touched.stale(now, &frozen));
+        sources.push(touched.source);
+    }
+    add_layers(tx, &layers).await?;
+    spans::add(tx, heard).await?;
+    put(tx, &ARRIVALS, &arrivals, &[]).await?;
+    put(tx, &STORED_DAYS, &days.into_iter().collect::<Vec<_>>(), &[now.into()]).await?;
+    put(tx, &CHANGES, &changes, &[now.into()]).await?;
+    put(tx, &STALE, &stale, &[]).await?;
+    update_sources(tx, &sources.iter().collect::<Vec<_>>()).await?;
+    Ok(())
+}
+
+async fn put<Row: Serialize>(
+    tx: &mut WriteTransaction,
+    statement: &Statement,
+    rows: &[Row],
+    more: &[Value],
+) -> Result<(), StoreError> {
+    if !rows.is_empty() {
+        tx.execute(statement, &[&[list(rows)], more].concat()).await?;
+    }
+    Ok(())
 }
 
 /// The UTC days that an interval touches.

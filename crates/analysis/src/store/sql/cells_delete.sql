@@ -1,0 +1,4 @@
+delete from cells
+where (source, layer, resolution, time) in (
+    select cast(value ->> 0 as bigint), cast(value ->> 1 as bigint), cast(value ->> 2 as bigint), cast(value ->> 3 as bigint)
+    from json_each($1))

@@ -1,1 +1,0 @@
-delete from recordings where id = $1

@@ -1,1 +1,0 @@
-select retention from sensors where id = $1

@@ -1,1 +1,0 @@
-update sources set revision = $2, sequence = $3, longest = $4, last_arrival = $5, last_lag = $6 where id = $1

@@ -1,1 +1,0 @@
-delete from spans where source = $1 and start = $2

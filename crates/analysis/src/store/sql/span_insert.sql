@@ -1,1 +1,0 @@
-insert into spans (source, start, finish) values ($1, $2, $3)
