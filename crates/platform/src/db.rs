@@ -15,23 +15,37 @@
 //!   without it (case: `conflict_is_told_apart_and_survivable`).
 //! - A read handle MUST refuse statements that write (case: `read_handle_refuses_writes`).
 //! - Rows of a bulk insert whose key exists MUST fail, stay or be replaced as [`OnConflict`] says
-//!   (case: `bulk_insert_fails_keeps_or_replaces`).
+//!   (cases: `bulk_insert_fails_keeps_or_replaces`, `bulk_insert_of_thousands`).
 //! - [`Reader::changed`] MUST return within 250 ms of a commit by any process (case: `changes_are_told`).
 //! - Migrations MUST run once, in order, under the write lock, also when several processes open the database at
 //!   the same time (case: `migrations_run_once`).
 //! - A database of a newer version or of another program MUST be refused and left as it is
 //!   (cases: `newer_schema_is_refused`, `foreign_files_are_refused_and_untouched`,
-//!   `database_of_another_program_is_refused_and_untouched`).
+//!   `database_of_another_program_is_refused_and_untouched`, `schema_of_another_program_is_refused_and_untouched`).
 //! - A [`Reader`] MUST refuse a database that is not there or whose schema is older, and make none
 //!   (case: `reader_needs_the_schema`).
 //! - The same SQL text, with `$1` placeholders, MUST mean the same on every engine: values come back as they were
-//!   given, and too few or too many are refused (cases: `values_come_back`, `wrong_number_of_values_is_refused`).
+//!   given, too few or too many and texts that hold NUL are refused, sums of integers are integers (cases:
+//!   `values_come_back`, `wrong_number_of_values_is_refused`, `text_with_nul_is_refused`,
+//!   `arithmetic_means_the_same`).
+//! - A server that went away, came back or does not answer MUST cost no more than the transactions that were open: each
+//!   ends in [`DbError::Unavailable`] in time, and the handle works again once the server does, without a restart (cases:
+//!   `lost_connection_ends_its_transaction_only`, `silent_server_is_unavailable_in_time`,
+//!   `vanished_server_is_found_again`, `killed_server_keeps_what_was_committed`).
+//! - Credentials that were rotated MUST be taken up without an error, wrong ones MUST be told without being shown
+//!   (cases: `rotated_credentials_are_taken_up`, `wrong_password_is_told_but_not_shown`).
+//! - An account MUST need no right to make tables while the schema is current, and none to write for a [`Reader`]
+//!   (case: `accounts_need_no_more_than_their_role`).
+//! - A standby MUST be readable and say how stale it is (case: `standby_is_read_and_tells_its_age`).
 //! - A database that cannot be used (locked for too long, disk full, read-only, gone) MUST be
 //!   reported as [`DbError::Unavailable`] within the bounded wait, never by hanging
 //!   (cases: `locked_for_too_long_is_unavailable`, `folder_that_is_not_there_is_unavailable`,
 //!   `a_full_disk_refuses_and_recovers`, `a_read_only_disk_is_refused_and_nothing_is_damaged`).
 
+mod engine;
 mod migrate;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod sqlite;
 
 #[doc(hidden)]
@@ -44,9 +58,8 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::address::{Address, Freshness};
-use crate::secrets::SecretError;
-use sqlite::{Mode, Open, Pool, Watch};
+use crate::address::Address;
+use engine::{Mode, Open, Place, Pool, Watch};
 
 /// One statement: SQL text kept in a `.sql` file beside the code that runs it.
 #[derive(Clone, Copy, Debug)]
@@ -200,7 +213,7 @@ pub struct Bulk {
 }
 
 /// What a bulk insert does with a row whose key exists.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OnConflict {
     /// The whole insert fails with [`DbError::Conflict`].
     Fail,
@@ -208,6 +221,15 @@ pub enum OnConflict {
     Ignore,
     /// The row that is there is replaced; the table's key columns are named.
     Replace(&'static [&'static str]),
+}
+
+/// What keeps the data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// A file on this host.
+    Sqlite,
+    /// A server.
+    Postgres,
 }
 
 /// How often the database is asked for commits of other processes, while somebody waits for them.
@@ -246,7 +268,7 @@ pub struct WriteTransaction {
 struct Changes {
     count: watch::Sender<u64>,
     /// Held by the one waiter that asks the file for all of them.
-    watch: tokio::sync::Mutex<(Watch, Option<i64>)>,
+    watch: tokio::sync::Mutex<(Watch, Option<String>)>,
 }
 
 impl Clone for Reader {
@@ -266,16 +288,15 @@ impl Reader {
     /// [`DbError::Unavailable`] when there is no database yet, its schema is older than `migrations`, or it cannot
     /// be read; [`DbError::Broken`] when it is foreign, damaged or newer.
     pub async fn open(address: impl Into<Address>, migrations: &[Migration]) -> Result<Self, DbError> {
-        let address = address.into().current(Freshness::Cached).await.map_err(unknown_address)?;
-        let path = path_of(address.reveal())?;
-        migrate::check(path, None, migrations, migrate::Needs::Schema).await?;
-        Ok(Self::new(path, None))
+        let place = Place::of(address.into(), None).await?;
+        let pool = place.pool(Mode::Read);
+        migrate::check(&place, &pool, migrations, migrate::Needs::Schema).await?;
+        Ok(Self::new(&place, pool))
     }
 
-    fn new(path: &str, vfs: Option<&str>) -> Self {
-        let changes =
-            Changes { count: watch::Sender::new(0), watch: tokio::sync::Mutex::new((Watch::new(path, vfs), None)) };
-        Self { pool: Pool::new(path, vfs, Mode::Read), changes: Arc::new(changes), seen: AtomicU64::new(0) }
+    fn new(place: &Place, pool: Pool) -> Self {
+        let changes = Changes { count: watch::Sender::new(0), watch: tokio::sync::Mutex::new((place.watch(), None)) };
+        Self { pool: Arc::new(pool), changes: Arc::new(changes), seen: AtomicU64::new(0) }
     }
 
     /// Begins a snapshot.
@@ -303,6 +324,25 @@ impl Reader {
         }
     }
 
+    /// Which engine the database has, for the few statements that one of them needs and the other does not know.
+    #[must_use]
+    pub fn engine(&self) -> Engine {
+        match *self.pool {
+            Pool::Sqlite(_) => Engine::Sqlite,
+            #[cfg(feature = "postgres")]
+            Pool::Postgres(_) => Engine::Postgres,
+        }
+    }
+
+    /// How far the standby that this handle reads from is behind its primary; `None` on a primary and on SQLite, which
+    /// are never behind. Zero when it has replayed all that it has received.
+    ///
+    /// # Errors
+    /// [`DbError::Unavailable`] after at most 4 s, or when the standby cannot tell.
+    pub async fn staleness(&self) -> Result<Option<Duration>, DbError> {
+        self.pool.begin().await?.staleness().await
+    }
+
     /// Prepares every statement without running it, for the tests of those who wrote them.
     ///
     /// # Errors
@@ -327,7 +367,7 @@ impl Changes {
         let (watch, last) = &mut *guard;
         loop {
             match watch.version().await {
-                Ok(version) if *last == Some(version) => tokio::time::sleep(POLL).await,
+                Ok(version) if last.as_ref() == Some(&version) => tokio::time::sleep(POLL).await,
                 Ok(version) => {
                     *last = Some(version);
                     self.tell();
@@ -351,18 +391,21 @@ impl Database {
     /// [`DbError::Unavailable`] when it is locked for more than 4 s, the disk is full or may not be written;
     /// [`DbError::Broken`] when it is foreign, damaged or made by a newer version. It is untouched then.
     pub async fn open(address: impl Into<Address>, migrations: &[Migration]) -> Result<Self, DbError> {
-        let address = address.into().current(Freshness::Cached).await.map_err(unknown_address)?;
-        Self::open_with_vfs(address.reveal(), migrations, None).await
+        Self::open_with_vfs(address, migrations, None).await
     }
 
     /// The same through a registered SQLite VFS of this name, for tests that cut the power.
     #[doc(hidden)]
-    pub async fn open_with_vfs(url: &str, migrations: &[Migration], vfs: Option<&str>) -> Result<Self, DbError> {
-        let path = path_of(url)?;
-        migrate::check(path, vfs, migrations, migrate::Needs::Nothing).await?;
-        let writer = Pool::new(path, vfs, Mode::Write);
-        migrate::run(&writer, path, migrations).await?;
-        Ok(Self { reader: Reader::new(path, vfs), writer })
+    pub async fn open_with_vfs(
+        address: impl Into<Address>,
+        migrations: &[Migration],
+        vfs: Option<&str>,
+    ) -> Result<Self, DbError> {
+        let place = Place::of(address.into(), vfs).await?;
+        let (reader, writer) = (place.pool(Mode::Read), place.pool(Mode::Write));
+        migrate::check(&place, &reader, migrations, migrate::Needs::Nothing).await?;
+        migrate::run(&place, &writer, migrations).await?;
+        Ok(Self { reader: Reader::new(&place, reader), writer: Arc::new(writer) })
     }
 
     /// Begins a write transaction, waiting for other writers, first come first served.
@@ -426,16 +469,7 @@ impl WriteTransaction {
             let message = format!("a row has not one value for each of the columns {:?}", bulk.columns);
             return Err(DbError::Statement { statement: bulk.table.to_owned(), message });
         }
-        let mut changed = 0;
-        let mut left = rows.len();
-        let mut rows = rows.into_iter();
-        while left > 0 {
-            let chunk = bulk_chunk(left, bulk.columns.len());
-            let values = rows.by_ref().take(chunk).flatten();
-            changed += self.read.open.execute_made(bulk.table, bulk_text(bulk, chunk), values).await?;
-            left -= chunk;
-        }
-        Ok(changed)
+        self.read.open.bulk_insert(bulk, rows).await
     }
 
     /// Makes it all durable and visible.
@@ -449,21 +483,9 @@ impl WriteTransaction {
     }
 }
 
-/// Rows for the next statement of a bulk insert. Few sizes, so that the texts stay prepared; SQLite takes 32,766
-/// values in one statement.
-fn bulk_chunk(left: usize, columns: usize) -> usize {
-    let limit = 32_766 / columns.max(1);
-    [256, 64, 16, 4].into_iter().find(|size| *size <= left && *size <= limit).unwrap_or(1)
-}
-
-fn bulk_text(bulk: &Bulk, rows: usize) -> String {
-    let columns = bulk.columns.len();
-    let tuple = |row: usize| {
-        let numbers = (1..=columns).map(|column| format!("${}", row * columns + column)).collect::<Vec<_>>();
-        format!("({})", numbers.join(","))
-    };
-    let tuples = (0..rows).map(tuple).collect::<Vec<_>>().join(",");
-    let conflict = match bulk.on_conflict {
+/// What a bulk insert's statement says of rows whose key exists.
+fn conflict_clause(bulk: &Bulk) -> String {
+    match bulk.on_conflict {
         OnConflict::Fail => String::new(),
         OnConflict::Ignore => String::from(" ON CONFLICT DO NOTHING"),
         OnConflict::Replace(keys) => {
@@ -471,18 +493,7 @@ fn bulk_text(bulk: &Bulk, rows: usize) -> String {
             let updates = others.map(|column| format!("{column} = excluded.{column}")).collect::<Vec<_>>();
             format!(" ON CONFLICT ({}) DO UPDATE SET {}", keys.join(","), updates.join(","))
         }
-    };
-    format!("INSERT INTO {} ({}) VALUES {tuples}{conflict}", bulk.table, bulk.columns.join(","))
-}
-
-fn unknown_address(error: SecretError) -> DbError {
-    DbError::Unavailable(format!("its address is not known: {error}"))
-}
-
-fn path_of(url: &str) -> Result<&str, DbError> {
-    let path = url.strip_prefix("sqlite:").map(|path| path.strip_prefix("//").unwrap_or(path));
-    path.filter(|path| !path.is_empty())
-        .ok_or_else(|| DbError::Broken(String::from("the database's address is not of the form sqlite:PATH")))
+    }
 }
 
 impl Deref for WriteTransaction {

@@ -136,7 +136,18 @@ pub async fn conflict_is_told_apart_and_survivable(fixture: &Fixture) {
     let dangling = Statement { name: "dangling", text: "INSERT INTO part (item) VALUES ($1)" };
     let dangling = transaction.execute(&dangling, &[Value::Int(99)]).await;
     assert!(matches!(dangling, Err(DbError::Conflict(_))), "{dangling:?}");
+    // Enough rows for each way to insert many, the one that is there at their end.
+    let notes = Bulk { table: "item", columns: &["id", "note"], on_conflict: OnConflict::Fail };
+    for many in [5, 2_000] {
+        let rows = (0..many).map(|row| vec![Value::Int(many - row), Value::Null]).collect();
+        let refused = transaction.bulk_insert(&notes, rows).await;
+        assert!(matches!(refused, Err(DbError::Conflict(_))), "{refused:?}");
+        assert_eq!(number(&mut transaction, &COUNT).await, 1, "of {many} rows none stays");
+    }
+    let moved = Statement { name: "move", text: "UPDATE item SET id = $2 WHERE id = $1" };
     transaction.execute(&INSERT, &[Value::Int(2), Value::Null]).await.unwrap();
+    let refused = transaction.execute(&moved, &[Value::Int(2), Value::Int(1)]).await;
+    assert!(matches!(refused, Err(DbError::Conflict(_))), "{refused:?}");
     transaction.commit().await.unwrap();
     assert_eq!(count(&database).await, 2);
 }
@@ -159,7 +170,7 @@ pub async fn values_come_back(fixture: &Fixture) {
     let rows = [
         [
             Value::Int(i64::MIN),
-            Value::from("é\u{1F399}'\"\0"),
+            Value::from("é\u{1F399}'\"\u{1}"),
             Value::Real(f64::MIN_POSITIVE),
             Value::Bytes(vec![0, 255]),
         ],
@@ -177,6 +188,37 @@ pub async fn values_come_back(fixture: &Fixture) {
         let found = transaction.row(&select, &row[..1]).await.unwrap().unwrap();
         assert_eq!(found.0, row);
     }
+}
+
+/// A text with the character NUL is refused, for one of the engines cannot keep it.
+pub async fn text_with_nul_is_refused(fixture: &Fixture) {
+    let database = fixture.open().await;
+    let mut transaction = database.write().await.unwrap();
+    let refused = transaction.execute(&INSERT, &[Value::Int(1), Value::from("a\0b")]).await;
+    assert!(matches!(refused, Err(DbError::Statement { .. })), "{refused:?}");
+}
+
+/// Sums and counts of integers are integers, averages are floats, and a time is not cut to 32 bits by a small number
+/// beside it.
+pub async fn arithmetic_means_the_same(fixture: &Fixture) {
+    let database = fixture.open().await;
+    for id in [1 << 40, 1 + (1 << 40)] {
+        insert(&database, id).await;
+    }
+    let text = "SELECT sum(id), count(*), avg(id - $1), max($4 - 60), sum(id) > $2, min(length(note)) FROM item
+                WHERE id >= $1 - 60 AND id % 60 = $3 % 60 OR id > $3";
+    let values = [1 << 40, 1 << 40, 7, 1 << 40].map(Value::Int);
+    let mut transaction = database.read().await.unwrap();
+    let row = transaction.row(&Statement { name: "sums", text }, &values).await.unwrap().unwrap();
+    let expected = [
+        Value::Int(1 + (1 << 41)),
+        Value::Int(2),
+        Value::Real(0.5),
+        Value::Int((1 << 40) - 60),
+        Value::Int(1),
+        Value::Null,
+    ];
+    assert_eq!(row.0, expected);
 }
 
 /// A statement with too few or too many values is refused, not run with nulls.
@@ -212,6 +254,34 @@ pub async fn bulk_insert_fails_keeps_or_replaces(fixture: &Fixture) {
     let counts: Vec<(String, i64)> = rows.iter().map(|row| (row.get(0).unwrap(), row.get(1).unwrap())).collect();
     let expected = [("first", 336), ("second", 10), ("third", 5)].map(|(note, count)| (note.to_owned(), count));
     assert_eq!(counts, expected);
+}
+
+/// A bulk insert of thousands of rows keeps every kind of value, and of rows with one key the last.
+pub async fn bulk_insert_of_thousands(fixture: &Fixture) {
+    let database = fixture.open().await;
+    let all =
+        Bulk { table: "item", columns: &["id", "note", "amount", "data"], on_conflict: OnConflict::Replace(&["id"]) };
+    let row = |id: i64, note: &str| match id % 3 {
+        0 => vec![id.into(), Value::Null, Value::Null, Value::Null],
+        _ => vec![id.into(), note.into(), Value::Real(id as f64 / 8.0), Value::Bytes(vec![7; (id % 50) as usize])],
+    };
+    for (many, note) in [(3_000, "first"), (100, "second"), (2_000, "third")] {
+        let mut transaction = database.write().await.unwrap();
+        // Twice in one transaction, and each key twice in one insert.
+        for note in ["before", note] {
+            let twice = [("earlier", 0..many), (note, 0..many)];
+            let rows = twice.into_iter().flat_map(|(note, ids)| ids.map(move |id| row(id, note))).collect();
+            transaction.bulk_insert(&all, rows).await.unwrap();
+        }
+        transaction.commit().await.unwrap();
+    }
+    let text = "SELECT id, note, amount, data FROM item ORDER BY id";
+    let found = database.read().await.unwrap().rows(&Statement { name: "all", text }, &[]).await.unwrap();
+    assert_eq!(found.len(), 3_000);
+    for (id, found) in found.iter().enumerate() {
+        let note = if id < 2_000 { "third" } else { "first" };
+        assert_eq!(found.0, row(id as i64, note));
+    }
 }
 
 /// A change is told within 250 ms, whoever made it, and one made before the wait is not missed.

@@ -1,9 +1,8 @@
 //! Brings a schema forward, and refuses what is not ours or newer than we are.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use super::sqlite::{self, APPLICATION_ID, Found, Mode, Open, Pool};
+use super::engine::{Found, Open, Place, Pool};
 use super::{DbError, Migration, Statement, Value};
 
 /// The platform's own tables.
@@ -14,8 +13,11 @@ const PLATFORM: &[Migration] = &[Migration {
     postgres: include_str!("migrations/1.postgres.sql"),
 }];
 
-const TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (
-    owner TEXT NOT NULL, version BIGINT NOT NULL, PRIMARY KEY (owner, version))";
+const TABLE: Statement = Statement {
+    name: "schema_migrations",
+    text: "CREATE TABLE IF NOT EXISTS schema_migrations (
+        owner TEXT NOT NULL, version BIGINT NOT NULL, PRIMARY KEY (owner, version))",
+};
 const DONE: Statement =
     Statement { name: "migrations", text: "SELECT owner, max(version) FROM schema_migrations GROUP BY owner" };
 const MARK: Statement =
@@ -30,60 +32,58 @@ pub(super) enum Needs {
     Schema,
 }
 
-/// Refuses a file that is foreign or newer, and where `needs` says so one that is not there or older, without
+/// Refuses a database that is foreign or newer, and where `needs` says so one that is not there or older, without
 /// changing anything.
-pub(super) async fn check(
-    path: &str,
-    vfs: Option<&str>,
-    migrations: &[Migration],
-    needs: Needs,
-) -> Result<(), DbError> {
-    let missing = || {
-        let advice = "start a role that writes (such as `antiphon up`) on this data folder first";
-        DbError::Unavailable(format!("{path} is not there or older than this program: {advice}"))
-    };
-    let Some(found) = sqlite::look(path, vfs).await? else {
-        return if needs == Needs::Schema { Err(missing()) } else { Ok(()) };
-    };
-    let is_new = is_new(path, &found)?;
-    if is_new {
-        return if needs == Needs::Schema { Err(missing()) } else { Ok(()) };
-    }
-    let mut open = Pool::new(path, vfs, Mode::Read).begin().await?;
-    let done = done(&mut open).await?;
-    refuse_newer(path, &done, migrations)?;
-    let is_behind = wanted(migrations).iter().any(|(owner, version)| done.get(*owner) < Some(version));
-    if needs == Needs::Schema && is_behind { Err(missing()) } else { Ok(()) }
-}
-
-/// Runs what has not run yet, all in one transaction.
-pub(super) async fn run(writer: &Arc<Pool>, path: &str, migrations: &[Migration]) -> Result<(), DbError> {
-    let mut open = writer.begin().await?;
-    // Asked again under the lock: another process may have been here since the first look.
-    let found = sqlite::found(&mut open).await?;
-    if is_new(path, &found)? {
-        open.script("application_id", "PRAGMA application_id = 1097757801").await?;
-        open.script("schema_migrations", TABLE).await?;
-    }
-    let done = done(&mut open).await?;
-    refuse_newer(path, &done, migrations)?;
-    for migration in PLATFORM.iter().chain(migrations) {
-        let version = i64::from(migration.version);
-        if done.get(migration.owner).is_some_and(|latest| *latest >= version) {
-            continue;
+pub(super) async fn check(place: &Place, reader: &Pool, migrations: &[Migration], needs: Needs) -> Result<(), DbError> {
+    if place.exists() {
+        let mut open = reader.begin().await?;
+        if is_ours(place, &mut open).await? && !is_behind(place, &mut open, migrations).await? {
+            return Ok(());
         }
-        open.script(migration.owner, migration.sqlite).await?;
-        open.execute(&MARK, &[Value::from(migration.owner), Value::Int(version)]).await?;
     }
-    open.commit().await
+    match needs {
+        Needs::Nothing => Ok(()),
+        Needs::Schema => Err(DbError::Unavailable(format!(
+            "{} is not there or older than this program: start a role that writes (such as `antiphon up`) on it first",
+            place.name()
+        ))),
+    }
 }
 
-fn is_new(path: &str, found: &Found) -> Result<bool, DbError> {
-    match (found.application_id, found.tables) {
-        (APPLICATION_ID, _) => Ok(false),
-        (0, 0) => Ok(true),
-        _ => Err(DbError::Broken(format!("{path} is a database of another program; choose another data folder"))),
+/// Runs what has not run yet, a transaction each. A database that lacks nothing is not written to.
+pub(super) async fn run(place: &Place, writer: &Pool, migrations: &[Migration]) -> Result<(), DbError> {
+    loop {
+        // Asked under the write lock: another process may be at it too.
+        let mut open = writer.begin().await?;
+        if !is_ours(place, &mut open).await? {
+            open.mark().await?;
+            open.execute(&TABLE, &[]).await?;
+        }
+        let done = done(&mut open).await?;
+        refuse_newer(place, &done, migrations)?;
+        let is_missing = |migration: &&Migration| done.get(migration.owner) < Some(&i64::from(migration.version));
+        let Some(next) = PLATFORM.iter().chain(migrations).find(is_missing) else { return Ok(()) };
+        open.migrate(next).await?;
+        open.execute(&MARK, &[Value::from(next.owner), Value::Int(i64::from(next.version))]).await?;
+        open.commit().await?;
     }
+}
+
+/// Whether it is a database of ours; false if it is new.
+async fn is_ours(place: &Place, open: &mut Open) -> Result<bool, DbError> {
+    match open.found().await? {
+        Found::Ours => Ok(true),
+        Found::New => Ok(false),
+        Found::Foreign => {
+            Err(DbError::Broken(format!("{} is a database of another program; choose another one", place.name())))
+        }
+    }
+}
+
+async fn is_behind(place: &Place, open: &mut Open, migrations: &[Migration]) -> Result<bool, DbError> {
+    let done = done(open).await?;
+    refuse_newer(place, &done, migrations)?;
+    Ok(wanted(migrations).iter().any(|(owner, version)| done.get(*owner) < Some(version)))
 }
 
 async fn done(open: &mut Open) -> Result<BTreeMap<String, i64>, DbError> {
@@ -100,14 +100,15 @@ fn wanted(migrations: &[Migration]) -> BTreeMap<&'static str, i64> {
     wanted
 }
 
-fn refuse_newer(path: &str, done: &BTreeMap<String, i64>, migrations: &[Migration]) -> Result<(), DbError> {
+fn refuse_newer(place: &Place, done: &BTreeMap<String, i64>, migrations: &[Migration]) -> Result<(), DbError> {
     let wanted = wanted(migrations);
     let newer = done.iter().find(|(owner, version)| wanted.get(owner.as_str()) < Some(version));
     newer.map_or(Ok(()), |(owner, version)| {
         let known = wanted.get(owner.as_str()).copied().unwrap_or(0);
         Err(DbError::Broken(format!(
-            "{path} was written by a newer version of antiphon ({owner} schema {version}, this program knows \
-             {known}): use that version"
+            "{} was written by a newer version of antiphon ({owner} schema {version}, this program knows {known}): \
+             use that version",
+            place.name()
         )))
     })
 }

@@ -11,7 +11,8 @@ use sqlx::sqlite::{SqliteSynchronous, SqliteValueRef};
 use sqlx::{Arguments, AssertSqlSafe, ConnectOptions, Executor, Row as _, TypeInfo, ValueRef};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{DbError, Row, Statement, Value};
+use super::engine::{Found, Mode, NO_NUL, check_count, statement_error};
+use super::{Bulk, DbError, Migration, Row, Statement, Value, conflict_clause};
 
 /// The longest that anything waits for a lock or a connection before it is [`DbError::Unavailable`]; HTTP
 /// answers 503 within 5 s.
@@ -34,13 +35,22 @@ const READER_CACHE_KIB: u32 = 1024;
 const CHECKPOINT_PAGES: u32 = 4096;
 
 /// "Anti" as a big-endian integer: tells our files from those of other programs (SQLite header, offset 68).
-pub(super) const APPLICATION_ID: i64 = 0x416e_7469;
+const APPLICATION_ID: i64 = 0x416e_7469;
 
-/// What a connection is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mode {
-    Read,
-    Write,
+/// A database file.
+pub(super) struct Sqlite {
+    path: String,
+    vfs: Option<String>,
+}
+
+impl Sqlite {
+    pub(super) fn new(path: &str, vfs: Option<&str>) -> Self {
+        Self { path: path.to_owned(), vfs: vfs.map(str::to_owned) }
+    }
+
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
 }
 
 /// Connections of one mode to one file, lent one at a time each, first come first served.
@@ -52,13 +62,13 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    pub(super) fn new(path: &str, vfs: Option<&str>, mode: Mode) -> Arc<Self> {
+    pub(super) fn new(file: &Sqlite, mode: Mode) -> Arc<Self> {
         let lent = match mode {
             Mode::Read => READERS,
             Mode::Write => 1,
         };
         Arc::new(Self {
-            options: options(path, vfs, mode),
+            options: options(file, mode),
             mode,
             idle: Mutex::default(),
             permits: Arc::new(Semaphore::new(lent)),
@@ -169,7 +179,7 @@ impl Open {
     }
 
     /// Runs text that was made here rather than in a `.sql` file, with values given away.
-    pub(super) async fn execute_made(
+    async fn execute_made(
         &mut self,
         name: &str,
         text: String,
@@ -185,8 +195,53 @@ impl Open {
         }
     }
 
-    /// Runs a migration's text: several statements, no values.
-    pub(super) async fn script(&mut self, name: &str, text: &'static str) -> Result<(), DbError> {
+    /// Inserts rows by statements of many rows each.
+    pub(super) async fn bulk_insert(&mut self, bulk: &Bulk, rows: Vec<Vec<Value>>) -> Result<u64, DbError> {
+        let mut changed = 0;
+        let mut left = rows.len();
+        let mut rows = rows.into_iter();
+        self.script("savepoint", "SAVEPOINT bulk").await?;
+        while left > 0 {
+            let chunk = bulk_chunk(left, bulk.columns.len());
+            let values = rows.by_ref().take(chunk).flatten();
+            match self.execute_made(bulk.table, bulk_text(bulk, chunk), values).await {
+                Ok(count) => changed += count,
+                Err(error @ DbError::Conflict(_)) => {
+                    // What earlier statements have inserted goes too: it is one insert to the caller.
+                    self.script("savepoint", "ROLLBACK TO bulk; RELEASE bulk").await?;
+                    return Err(error);
+                }
+                Err(error) => return Err(error),
+            }
+            left -= chunk;
+        }
+        self.script("savepoint", "RELEASE bulk").await?;
+        Ok(changed)
+    }
+
+    pub(super) async fn migrate(&mut self, migration: &Migration) -> Result<(), DbError> {
+        self.script(migration.owner, migration.sqlite).await
+    }
+
+    /// Marks a new file as ours.
+    pub(super) async fn mark(&mut self) -> Result<(), DbError> {
+        self.script("application_id", "PRAGMA application_id = 1097757801").await
+    }
+
+    pub(super) async fn found(&mut self) -> Result<Found, DbError> {
+        let sql = "SELECT application_id, (SELECT count(*) FROM sqlite_schema) FROM pragma_application_id";
+        let row = self.row(&Statement { name: "application_id", text: sql }, &[]).await?;
+        let row = row.ok_or_else(|| DbError::Broken(String::from("the file has no header")))?;
+        let (application_id, tables): (i64, i64) = (row.get(0)?, row.get(1)?);
+        Ok(match (application_id, tables) {
+            (APPLICATION_ID, _) => Found::Ours,
+            (0, 0) => Found::New,
+            _ => Found::Foreign,
+        })
+    }
+
+    /// Runs several statements without values.
+    async fn script(&mut self, name: &str, text: &'static str) -> Result<(), DbError> {
         match sqlx::raw_sql(text).execute(self.connection()?).await {
             Ok(_) => Ok(()),
             Err(error) => Err(self.fail(name, &error)),
@@ -246,8 +301,8 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn new(path: &str, vfs: Option<&str>) -> Self {
-        Self { options: options(path, vfs, Mode::Read), connection: None }
+    pub(super) fn new(file: &Sqlite) -> Self {
+        Self { options: options(file, Mode::Read), connection: None }
     }
 
     /// A number that differs from the last one whenever another connection has committed in between.
@@ -263,35 +318,9 @@ impl Watch {
     }
 }
 
-/// What is in a file before anything is changed in it.
-pub(super) struct Found {
-    pub(super) application_id: i64,
-    pub(super) tables: i64,
-}
-
-/// Looks into a file through a connection that cannot write; `None` if there is no file yet.
-pub(super) async fn look(path: &str, vfs: Option<&str>) -> Result<Option<Found>, DbError> {
-    if !std::path::Path::new(path).exists() {
-        return Ok(None);
-    }
-    let pool = Pool::new(path, vfs, Mode::Read);
-    let mut open = pool.begin().await?;
-    let found = found(&mut open).await?;
-    drop(open);
-    Ok(Some(found))
-}
-
-/// The same inside a transaction.
-pub(super) async fn found(open: &mut Open) -> Result<Found, DbError> {
-    let sql = "SELECT application_id, (SELECT count(*) FROM sqlite_schema) FROM pragma_application_id";
-    let row = open.row(&Statement { name: "application_id", text: sql }, &[]).await?;
-    let row = row.ok_or_else(|| DbError::Broken(String::from("the file has no header")))?;
-    Ok(Found { application_id: row.get(0)?, tables: row.get(1)? })
-}
-
-fn options(path: &str, vfs: Option<&str>, mode: Mode) -> SqliteConnectOptions {
+fn options(file: &Sqlite, mode: Mode) -> SqliteConnectOptions {
     let mut options = SqliteConnectOptions::new()
-        .filename(path)
+        .filename(&file.path)
         .busy_timeout(BUSY_TIMEOUT)
         .foreign_keys(true)
         .statement_cache_capacity(128)
@@ -311,8 +340,8 @@ fn options(path: &str, vfs: Option<&str>, mode: Mode) -> SqliteConnectOptions {
             .pragma("journal_size_limit", (64 << 20).to_string())
             .pragma("cache_size", format!("-{WRITER_CACHE_KIB}")),
     };
-    match vfs {
-        Some(vfs) => options.vfs(vfs.to_owned()),
+    match &file.vfs {
+        Some(vfs) => options.vfs(vfs.clone()),
         None => options,
     }
 }
@@ -332,13 +361,27 @@ async fn connect(options: &SqliteConnectOptions) -> Result<SqliteConnection, DbE
     }
 }
 
+/// Rows for the next statement of a bulk insert. Few sizes, so that the texts stay prepared; SQLite takes 32,766
+/// values in one statement.
+fn bulk_chunk(left: usize, columns: usize) -> usize {
+    let limit = 32_766 / columns.max(1);
+    [256, 64, 16, 4].into_iter().find(|size| *size <= left && *size <= limit).unwrap_or(1)
+}
+
+fn bulk_text(bulk: &Bulk, rows: usize) -> String {
+    let columns = bulk.columns.len();
+    let tuple = |row: usize| {
+        let numbers = (1..=columns).map(|column| format!("${}", row * columns + column)).collect::<Vec<_>>();
+        format!("({})", numbers.join(","))
+    };
+    let tuples = (0..rows).map(tuple).collect::<Vec<_>>().join(",");
+    let conflict = conflict_clause(bulk);
+    format!("INSERT INTO {} ({}) VALUES {tuples}{conflict}", bulk.table, bulk.columns.join(","))
+}
+
 fn arguments(statement: &Statement, values: &[Value]) -> Result<SqliteArguments, DbError> {
-    let expected = placeholders(statement.text);
-    if expected != values.len() {
-        // SQLite would read a value that is not there as null.
-        let message = format!("it has {expected} placeholders and was given {} values", values.len());
-        return Err(statement_error(statement.name, message));
-    }
+    // SQLite would read a value that is not there as null.
+    check_count(statement, placeholders(statement.text), values.len())?;
     let mut arguments = SqliteArguments::default();
     for value in values {
         add(&mut arguments, value.clone()).map_err(|message| statement_error(statement.name, message))?;
@@ -351,6 +394,7 @@ fn add(arguments: &mut SqliteArguments, value: Value) -> Result<(), String> {
         Value::Null => arguments.add(None::<i64>),
         Value::Int(value) => arguments.add(value),
         Value::Real(value) => arguments.add(value),
+        Value::Text(value) if value.contains('\0') => return Err(NO_NUL.to_owned()),
         Value::Text(value) => arguments.add(value),
         Value::Bytes(value) => arguments.add(value),
     };
@@ -389,10 +433,6 @@ fn value_of(value: SqliteValueRef<'_>) -> Result<Value, String> {
         other => return Err(format!("a value of type {other} has no common form")),
     };
     decoded.map_err(|error| error.to_string())
-}
-
-fn statement_error(statement: &str, message: String) -> DbError {
-    DbError::Statement { statement: statement.to_owned(), message }
 }
 
 /// SQLite's primary result code (<https://www.sqlite.org/rescode.html>), if the error is one of SQLite's.

@@ -29,7 +29,10 @@ const PORTS: [Port; 4] = [
         title: "Database",
         law: "crates/platform/src/db.rs",
         contract: Some("crates/platform/src/db/contract.rs"),
-        engines: &[("SQLite", "crates/platform/tests/db_contract.rs")],
+        engines: &[
+            ("SQLite", "crates/platform/tests/db_contract.rs"),
+            ("PostgreSQL", "crates/platform/tests/db_postgres.rs"),
+        ],
     },
     Port {
         title: "Work queue",
