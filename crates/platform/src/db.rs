@@ -50,6 +50,8 @@ mod sqlite;
 
 #[doc(hidden)]
 pub mod contract;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;

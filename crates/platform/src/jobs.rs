@@ -226,14 +226,12 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
+    use crate::db::testing::every_engine;
 
     const HOUR: Duration = Duration::from_secs(3600);
 
-    async fn open() -> (tempfile::TempDir, Database, Clock) {
-        let folder = tempfile::tempdir().unwrap();
-        let url = format!("sqlite:{}", folder.path().join("db").display());
-        let database = Database::open(&url, &[]).await.unwrap();
-        (folder, database, Clock::manual(1_000_000 * SECOND))
+    fn clock() -> Clock {
+        Clock::manual(1_000_000 * SECOND)
     }
 
     fn counting(count: &Arc<AtomicUsize>, result: fn() -> Result<(), JobError>) -> Job {
@@ -246,76 +244,90 @@ mod tests {
 
     #[tokio::test]
     async fn statements_prepare() {
-        let (_folder, database, _) = open().await;
-        database.reader().prepare_all(&[STATE, TAKE, RENEW, RELEASE]).await.unwrap();
+        for space in every_engine(&[]).await {
+            let database = space.database.clone();
+            database.reader().prepare_all(&[STATE, TAKE, RENEW, RELEASE]).await.unwrap();
+        }
     }
 
     #[tokio::test]
     async fn one_runs_while_others_are_told_who() {
-        let (_folder, database, clock) = open().await;
-        let nested = {
-            let (database, clock) = (database.clone(), clock.clone());
-            Job::new("outer", "tries itself", HOUR, move || {
+        for space in every_engine(&[]).await {
+            let database = space.database.clone();
+            let clock = clock();
+            let nested = {
                 let (database, clock) = (database.clone(), clock.clone());
-                async move {
-                    let again = Job::new("outer", "the same", HOUR, || async { Ok(()) });
-                    let outcome = run_once(&database, &clock, &again, "second").await?;
-                    assert!(matches!(&outcome, Outcome::Held(who) if who.starts_with("first ")), "{outcome:?}");
-                    Ok(())
-                }
-            })
-        };
-        let outcome = run_once(&database, &clock, &nested, "first").await.unwrap();
-        assert!(matches!(outcome, Outcome::Done), "{outcome:?}");
+                Job::new("outer", "tries itself", HOUR, move || {
+                    let (database, clock) = (database.clone(), clock.clone());
+                    async move {
+                        let again = Job::new("outer", "the same", HOUR, || async { Ok(()) });
+                        let outcome = run_once(&database, &clock, &again, "second").await?;
+                        assert!(matches!(&outcome, Outcome::Held(who) if who.starts_with("first ")), "{outcome:?}");
+                        Ok(())
+                    }
+                })
+            };
+            let outcome = run_once(&database, &clock, &nested, "first").await.unwrap();
+            assert!(matches!(outcome, Outcome::Done), "{outcome:?}");
+        }
     }
 
     #[tokio::test]
     async fn lease_of_the_dead_runs_out() {
-        let (_folder, database, clock) = open().await;
-        let count = Arc::new(AtomicUsize::new(0));
-        let job = counting(&count, || Ok(()));
-        assert!(take(&database, &clock, &job, "dead").await.unwrap().is_none());
-        assert!(matches!(run_once(&database, &clock, &job, "next").await.unwrap(), Outcome::Held(_)));
-        clock.advance(micros(LEASE));
-        assert!(matches!(run_once(&database, &clock, &job, "next").await.unwrap(), Outcome::Done));
-        assert!(renew(&database, &clock, &job, "dead").await.unwrap().is_none(), "it wakes and has lost it");
-        assert_eq!(count.load(Ordering::SeqCst), 1);
+        for space in every_engine(&[]).await {
+            let database = space.database.clone();
+            let clock = clock();
+            let count = Arc::new(AtomicUsize::new(0));
+            let job = counting(&count, || Ok(()));
+            assert!(take(&database, &clock, &job, "dead").await.unwrap().is_none());
+            assert!(matches!(run_once(&database, &clock, &job, "next").await.unwrap(), Outcome::Held(_)));
+            clock.advance(micros(LEASE));
+            assert!(matches!(run_once(&database, &clock, &job, "next").await.unwrap(), Outcome::Done));
+            assert!(renew(&database, &clock, &job, "dead").await.unwrap().is_none(), "it wakes and has lost it");
+            assert_eq!(count.load(Ordering::SeqCst), 1);
+        }
     }
 
     #[tokio::test]
     async fn due_after_its_interval_or_a_minute_after_a_passing_failure() {
-        let (_folder, database, clock) = open().await;
-        let count = Arc::new(AtomicUsize::new(0));
-        for (result, rest) in [
-            ((|| Ok(())) as fn() -> _, HOUR),
-            (|| Err(JobError::Fail(String::from("broken"))), HOUR),
-            (|| Err(JobError::Retry(String::from("busy"))), RETRY),
-        ] {
-            let job = counting(&count, result);
-            assert_eq!(due_in(&database, &clock, &job).await.unwrap(), Duration::ZERO);
-            run_once(&database, &clock, &job, "me").await.unwrap();
-            assert_eq!(due_in(&database, &clock, &job).await.unwrap(), rest);
-            clock.advance(micros(rest));
+        for space in every_engine(&[]).await {
+            let database = space.database.clone();
+            let clock = clock();
+            let count = Arc::new(AtomicUsize::new(0));
+            for (result, rest) in [
+                ((|| Ok(())) as fn() -> _, HOUR),
+                (|| Err(JobError::Fail(String::from("broken"))), HOUR),
+                (|| Err(JobError::Retry(String::from("busy"))), RETRY),
+            ] {
+                let job = counting(&count, result);
+                assert_eq!(due_in(&database, &clock, &job).await.unwrap(), Duration::ZERO);
+                run_once(&database, &clock, &job, "me").await.unwrap();
+                assert_eq!(due_in(&database, &clock, &job).await.unwrap(), rest);
+                clock.advance(micros(rest));
+            }
         }
     }
 
     #[tokio::test]
     async fn schedule_runs_what_is_due_until_stopped() {
-        let (_folder, database, clock) = open().await;
-        let stop = CancellationToken::new();
-        let count = Arc::new(AtomicUsize::new(0));
-        let job = {
-            let (stop, count) = (stop.clone(), Arc::clone(&count));
-            Job::new("often", "stops at the third time", Duration::ZERO, move || {
-                if count.fetch_add(1, Ordering::SeqCst) == 2 {
-                    stop.cancel();
-                }
-                async { Ok(()) }
-            })
-        };
-        let idle = counting(&Arc::new(AtomicUsize::new(0)), || Ok(()));
-        let scheduled = schedule(database, clock, vec![job, idle], String::from("me"), stop);
-        tokio::time::timeout(Duration::from_secs(20), scheduled).await.unwrap();
-        assert!(count.load(Ordering::SeqCst) >= 3);
+        for space in every_engine(&[]).await {
+            let database = space.database.clone();
+            let clock = clock();
+            let stop = CancellationToken::new();
+            let count = Arc::new(AtomicUsize::new(0));
+            let job = {
+                let (stop, count) = (stop.clone(), Arc::clone(&count));
+                Job::new("often", "stops at the third time", Duration::ZERO, move || {
+                    if count.fetch_add(1, Ordering::SeqCst) == 2 {
+                        stop.cancel();
+                    }
+                    async { Ok(()) }
+                })
+            };
+            let idle = counting(&Arc::new(AtomicUsize::new(0)), || Ok(()));
+            let scheduled = schedule(database, clock, vec![job, idle], String::from("me"), stop);
+            tokio::time::timeout(Duration::from_secs(20), scheduled).await.unwrap();
+            assert!(count.load(Ordering::SeqCst) >= 3);
+        }
     }
 }

@@ -194,6 +194,7 @@ mod tests {
     use async_trait::async_trait;
 
     use super::*;
+    use crate::db::testing::every_engine;
     use crate::queue::{Consumer, Depth};
 
     const SONGS: Topic = Topic("songs");
@@ -246,13 +247,6 @@ mod tests {
         Message { id: id.to_string(), kind, source, time: 1, trace: String::new(), body: vec![7; id].into() }
     }
 
-    async fn open() -> (tempfile::TempDir, Database) {
-        let folder = tempfile::tempdir().unwrap();
-        let url = format!("sqlite:{}", folder.path().join("db").display());
-        let database = Database::open(&url, &[]).await.unwrap();
-        (folder, database)
-    }
-
     async fn fill(database: &Database, ids: std::ops::Range<usize>) {
         let mut tx = database.write().await.unwrap();
         for id in ids {
@@ -267,81 +261,91 @@ mod tests {
 
     #[tokio::test]
     async fn statements_prepare() {
-        let (_folder, database) = open().await;
-        database.reader().prepare_all(&[ADD, NEXT, DELETE, COUNT]).await.unwrap();
+        for space in every_engine(&[]).await {
+            let database = space.database.clone();
+            database.reader().prepare_all(&[ADD, NEXT, DELETE, COUNT]).await.unwrap();
+        }
     }
 
     #[tokio::test]
     async fn published_in_order_once_and_deleted() {
-        let (_folder, database) = open().await;
-        fill(&database, 0..100).await;
-        let mut tx = database.write().await.unwrap();
-        publish_to_group(&mut tx, ANALYZE, &message(100)).await.unwrap();
-        publish(&mut tx, Topic("of a newer version"), &message(101)).await.unwrap();
-        tx.commit().await.unwrap();
-        fill(&database, 102..103).await;
-        let notes = Notes::default();
-        publish_all(&database, &notes, &[ANALYZE]).await.unwrap();
-        let published = notes.published.into_inner().unwrap();
-        let expected = (0..100).chain([102]).map(|id: usize| (String::from("songs"), id.to_string()));
-        let mut expected: Vec<_> = expected.collect();
-        expected.insert(100, (String::from("analyze-songs"), String::from("100")));
-        assert_eq!(published, expected);
-        assert_eq!(waiting(&database).await, 1, "what nobody here knows stays");
+        for space in every_engine(&[]).await {
+            let database = space.database.clone();
+            fill(&database, 0..100).await;
+            let mut tx = database.write().await.unwrap();
+            publish_to_group(&mut tx, ANALYZE, &message(100)).await.unwrap();
+            publish(&mut tx, Topic("of a newer version"), &message(101)).await.unwrap();
+            tx.commit().await.unwrap();
+            fill(&database, 102..103).await;
+            let notes = Notes::default();
+            publish_all(&database, &notes, &[ANALYZE]).await.unwrap();
+            let published = notes.published.into_inner().unwrap();
+            let expected = (0..100).chain([102]).map(|id: usize| (String::from("songs"), id.to_string()));
+            let mut expected: Vec<_> = expected.collect();
+            expected.insert(100, (String::from("analyze-songs"), String::from("100")));
+            assert_eq!(published, expected);
+            assert_eq!(waiting(&database).await, 1, "what nobody here knows stays");
+        }
     }
 
     #[tokio::test]
     async fn what_is_for_a_foreign_group_reaches_it_though_it_is_not_listed() {
-        let (_folder, database) = open().await;
-        let birds = Group::foreign("x-birds", SONGS).unwrap();
-        let mut tx = database.write().await.unwrap();
-        publish_to_group(&mut tx, birds, &message(0)).await.unwrap();
-        tx.commit().await.unwrap();
-        let notes = Notes::default();
-        publish_all(&database, &notes, &[ANALYZE]).await.unwrap();
-        assert_eq!(notes.published.into_inner().unwrap(), [(String::from("x-birds"), String::from("0"))]);
-        assert_eq!(waiting(&database).await, 0);
+        for space in every_engine(&[]).await {
+            let database = space.database.clone();
+            let birds = Group::foreign("x-birds", SONGS).unwrap();
+            let mut tx = database.write().await.unwrap();
+            publish_to_group(&mut tx, birds, &message(0)).await.unwrap();
+            tx.commit().await.unwrap();
+            let notes = Notes::default();
+            publish_all(&database, &notes, &[ANALYZE]).await.unwrap();
+            assert_eq!(notes.published.into_inner().unwrap(), [(String::from("x-birds"), String::from("0"))]);
+            assert_eq!(waiting(&database).await, 0);
+        }
     }
 
     #[tokio::test]
     async fn what_is_not_confirmed_or_not_committed_stays_or_never_was() {
-        let (_folder, database) = open().await;
-        fill(&database, 0..3).await;
-        let mut tx = database.write().await.unwrap();
-        publish(&mut tx, SONGS, &message(3)).await.unwrap();
-        drop(tx);
-        let notes = Notes::default();
-        notes.refuse.store(true, std::sync::atomic::Ordering::SeqCst);
-        publish_all(&database, &notes, &[ANALYZE]).await.unwrap_err();
-        assert_eq!(waiting(&database).await, 3);
-        notes.refuse.store(false, std::sync::atomic::Ordering::SeqCst);
-        publish_all(&database, &notes, &[ANALYZE]).await.unwrap();
-        assert_eq!(notes.published.lock().unwrap().len(), 3);
-        assert_eq!(waiting(&database).await, 0);
+        for space in every_engine(&[]).await {
+            let database = space.database.clone();
+            fill(&database, 0..3).await;
+            let mut tx = database.write().await.unwrap();
+            publish(&mut tx, SONGS, &message(3)).await.unwrap();
+            drop(tx);
+            let notes = Notes::default();
+            notes.refuse.store(true, std::sync::atomic::Ordering::SeqCst);
+            publish_all(&database, &notes, &[ANALYZE]).await.unwrap_err();
+            assert_eq!(waiting(&database).await, 3);
+            notes.refuse.store(false, std::sync::atomic::Ordering::SeqCst);
+            publish_all(&database, &notes, &[ANALYZE]).await.unwrap();
+            assert_eq!(notes.published.lock().unwrap().len(), 3);
+            assert_eq!(waiting(&database).await, 0);
+        }
     }
 
     #[tokio::test]
     async fn relays_that_compete_publish_everything_and_stop_when_told() {
-        let (_folder, database) = open().await;
-        let notes = Notes::default();
-        let stop = CancellationToken::new();
-        let relays =
-            futures::future::join_all((0..2).map(|_| relay(database.clone(), &notes, &[ANALYZE], stop.clone())));
-        let work = async {
-            let reader = database.reader();
-            for round in 0..5 {
-                fill(&database, 10 * round..10 * round + 10).await;
-                while waiting(&database).await > 0 {
-                    reader.changed().await;
+        for space in every_engine(&[]).await {
+            let database = space.database.clone();
+            let notes = Notes::default();
+            let stop = CancellationToken::new();
+            let relays =
+                futures::future::join_all((0..2).map(|_| relay(database.clone(), &notes, &[ANALYZE], stop.clone())));
+            let work = async {
+                let reader = database.reader();
+                for round in 0..5 {
+                    fill(&database, 10 * round..10 * round + 10).await;
+                    while waiting(&database).await > 0 {
+                        reader.changed().await;
+                    }
                 }
-            }
-            stop.cancel();
-        };
-        tokio::time::timeout(Duration::from_secs(20), async { tokio::join!(relays, work) }).await.unwrap();
-        let mut ids: Vec<usize> =
-            notes.published.into_inner().unwrap().into_iter().map(|(_, id)| id.parse().unwrap()).collect();
-        ids.sort_unstable();
-        ids.dedup();
-        assert_eq!(ids, (0..50).collect::<Vec<_>>());
+                stop.cancel();
+            };
+            tokio::time::timeout(Duration::from_secs(20), async { tokio::join!(relays, work) }).await.unwrap();
+            let mut ids: Vec<usize> =
+                notes.published.into_inner().unwrap().into_iter().map(|(_, id)| id.parse().unwrap()).collect();
+            ids.sort_unstable();
+            ids.dedup();
+            assert_eq!(ids, (0..50).collect::<Vec<_>>());
+        }
     }
 }
