@@ -11,16 +11,21 @@ pub struct Plan {
     /// Groups whose results are expected before the recording is stored.
     #[prost(string, repeated, tag = "2")]
     pub groups: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// What to compute. Groups of ours take the items whose algorithms the registry has, a foreign group those that begin
+    /// with its own name.
     #[prost(message, repeated, tag = "3")]
     pub items: ::prost::alloc::vec::Vec<PlanItem>,
     /// Sound pressure level in dB re 20 uPa of a digital full-scale mean square of 1; unset: uncalibrated.
     #[prost(double, optional, tag = "4")]
     pub calibration_db: ::core::option::Option<f64>,
 }
+/// One algorithm of a plan.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PlanItem {
+    /// The name of the algorithm, such as level or x-birds.activity.
     #[prost(string, tag = "1")]
     pub algorithm: ::prost::alloc::string::String,
+    /// The version to compute; 0: the newest that the worker has, as always for foreign groups.
     #[prost(uint32, tag = "2")]
     pub version: u32,
     /// Output names to compute; empty: all of the algorithm's default outputs.
@@ -58,6 +63,7 @@ pub struct Recording {
     /// The 20 bytes of the recording's id.
     #[prost(bytes = "bytes", tag = "1")]
     pub id: ::prost::bytes::Bytes,
+    /// The sensor's id.
     #[prost(string, tag = "2")]
     pub sensor: ::prost::alloc::string::String,
     /// First sample after the lead-in of the whole recording, us since 1970.
@@ -69,11 +75,13 @@ pub struct Recording {
     /// Audio at the front of `audio` that yields nothing, in us.
     #[prost(uint32, tag = "5")]
     pub lead_in: u32,
+    /// Number of the piece in its recording, from 0.
     #[prost(uint32, tag = "6")]
     pub piece: u32,
     /// Whether no piece follows.
     #[prost(bool, tag = "7")]
     pub last_piece: bool,
+    /// What to do with it.
     #[prost(message, optional, tag = "8")]
     pub plan: ::core::option::Option<Plan>,
     /// One audio file of any format that we decode.
@@ -92,18 +100,25 @@ pub struct Recording {
 /// Topic long-recordings: sensor audio in blobs, to be cut by group media; or short audio that is to be kept.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct LongRecording {
+    /// The 20 bytes of the recording's id.
     #[prost(bytes = "bytes", tag = "1")]
     pub id: ::prost::bytes::Bytes,
+    /// The sensor's id.
     #[prost(string, tag = "2")]
     pub sensor: ::prost::alloc::string::String,
+    /// First sample after the lead-in, us since 1970.
     #[prost(sint64, tag = "3")]
     pub start: i64,
+    /// Audio at the front that yields nothing, in us.
     #[prost(uint32, tag = "4")]
     pub lead_in: u32,
+    /// What to do with it; goes into each piece.
     #[prost(message, optional, tag = "5")]
     pub plan: ::core::option::Option<Plan>,
+    /// Where the audio lies in blobs.
     #[prost(string, tag = "6")]
     pub blob: ::prost::alloc::string::String,
+    /// When the recording was accepted, us since 1970.
     #[prost(sint64, tag = "7")]
     pub accepted_at: i64,
     /// Whether the blob stays when it is cut, because the sensor's retention keeps audio.
@@ -119,6 +134,7 @@ pub struct LongRecording {
 /// Topic results: one part (at most 1 MiB) of what one group found in one piece.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Result {
+    /// Whether it is about a sensor's recording or a song.
     #[prost(enumeration = "SourceKind", tag = "1")]
     pub kind: i32,
     /// The sensor's id; empty for songs.
@@ -127,21 +143,28 @@ pub struct Result {
     /// The 20 bytes of the recording's or song's id.
     #[prost(bytes = "bytes", tag = "3")]
     pub id: ::prost::bytes::Bytes,
+    /// As in the recording's message; of songs 0.
     #[prost(sint64, tag = "4")]
     pub recording_start: i64,
+    /// As in the recording's message.
     #[prost(sint64, tag = "5")]
     pub accepted_at: i64,
+    /// As in the recording's message; of songs 0.
     #[prost(uint32, tag = "6")]
     pub piece: u32,
+    /// As in the recording's message; of songs true.
     #[prost(bool, tag = "7")]
     pub last_piece: bool,
+    /// The group that found it.
     #[prost(string, tag = "8")]
     pub group: ::prost::alloc::string::String,
     /// All groups that the plan expects.
     #[prost(string, repeated, tag = "9")]
     pub groups: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The version of the plan that it was asked for by.
     #[prost(uint32, tag = "10")]
     pub plan_version: u32,
+    /// Number of the part in the result, from 0.
     #[prost(uint32, tag = "11")]
     pub part: u32,
     /// How many parts there are; only in the last one, else 0.
@@ -150,21 +173,28 @@ pub struct Result {
     /// What was analysed of this piece, us since 1970 (songs: since the start); only in the last part.
     #[prost(sint64, tag = "13")]
     pub from: i64,
+    /// Its end.
     #[prost(sint64, tag = "14")]
     pub to: i64,
+    /// Samples per second of the audio; only in the last part.
     #[prost(uint32, tag = "15")]
     pub sample_rate: u32,
+    /// Channels of the audio; only in the last part.
     #[prost(uint32, tag = "16")]
     pub channels: u32,
+    /// Values over time; of one layer and minute at most one in a result.
     #[prost(message, repeated, tag = "17")]
     pub blocks: ::prost::alloc::vec::Vec<Block>,
+    /// Intervals.
     #[prost(message, repeated, tag = "18")]
     pub annotations: ::prost::alloc::vec::Vec<Annotation>,
+    /// One value each for a whole song.
     #[prost(message, repeated, tag = "19")]
     pub summaries: ::prost::alloc::vec::Vec<Summary>,
     /// The audio broke off or is no audio: what is here is all there is, and this is why.
     #[prost(string, tag = "20")]
     pub fault: ::prost::alloc::string::String,
+    /// Whether levels are in dB re 20 uPa, and not relative to full scale.
     #[prost(bool, tag = "21")]
     pub calibrated: bool,
 }
@@ -209,50 +239,68 @@ pub struct Partial {
     #[prost(float, repeated, tag = "5")]
     pub values: ::prost::alloc::vec::Vec<f32>,
 }
+/// An interval with a type and a label.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Annotation {
+    /// The algorithm's name.
     #[prost(string, tag = "1")]
     pub algorithm: ::prost::alloc::string::String,
+    /// The algorithm's version.
     #[prost(uint32, tag = "2")]
     pub version: u32,
+    /// What it is: of ours the output's name (silence), of foreign algorithms ALGORITHM.OUTPUT.
     #[prost(string, tag = "3")]
     pub r#type: ::prost::alloc::string::String,
+    /// What it says, at most 1,024 bytes; may be empty.
     #[prost(string, tag = "4")]
     pub label: ::prost::alloc::string::String,
+    /// Its beginning, us since 1970 (songs: since the start).
     #[prost(sint64, tag = "5")]
     pub from: i64,
+    /// Its end, not before its beginning.
     #[prost(sint64, tag = "6")]
     pub to: i64,
+    /// A number that belongs to it, in the output's unit.
     #[prost(float, optional, tag = "7")]
     pub value: ::core::option::Option<f32>,
+    /// How sure the algorithm is, 0 to 1.
     #[prost(float, optional, tag = "8")]
     pub confidence: ::core::option::Option<f32>,
     /// It touches the border and may go on in a neighbour.
     #[prost(bool, tag = "9")]
     pub open_start: bool,
+    /// As open_start, at its end.
     #[prost(bool, tag = "10")]
     pub open_end: bool,
 }
+/// One value for a whole song.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Summary {
+    /// The algorithm's name.
     #[prost(string, tag = "1")]
     pub algorithm: ::prost::alloc::string::String,
+    /// The algorithm's version.
     #[prost(uint32, tag = "2")]
     pub version: u32,
+    /// The output's name.
     #[prost(string, tag = "3")]
     pub output: ::prost::alloc::string::String,
     /// Why there is no value.
     #[prost(string, tag = "6")]
     pub reason: ::prost::alloc::string::String,
+    /// The value; unset if there is none.
     #[prost(oneof = "summary::Value", tags = "4, 5")]
     pub value: ::core::option::Option<summary::Value>,
 }
 /// Nested message and enum types in `Summary`.
 pub mod summary {
+    /// The value; unset if there is none.
     #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Value {
+        /// A finite number, in the output's unit.
         #[prost(double, tag = "4")]
         Number(f64),
+        /// A word.
         #[prost(string, tag = "5")]
         Text(::prost::alloc::string::String),
     }
@@ -302,15 +350,19 @@ pub struct DescriptorOutput {
     /// It is computed only when a plan names it.
     #[prost(bool, tag = "5")]
     pub on_request: bool,
+    /// What it is.
     #[prost(oneof = "descriptor_output::Kind", tags = "6, 7")]
     pub kind: ::core::option::Option<descriptor_output::Kind>,
 }
 /// Nested message and enum types in `DescriptorOutput`.
 pub mod descriptor_output {
+    /// What it is.
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
     pub enum Kind {
+        /// Values over time.
         #[prost(message, tag = "6")]
         Series(super::DescriptorSeries),
+        /// Intervals.
         #[prost(message, tag = "7")]
         Annotation(super::DescriptorAnnotation),
     }
@@ -361,11 +413,15 @@ pub struct DescriptorParameter {
     #[prost(double, tag = "6")]
     pub standard: f64,
 }
+/// What a recording belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum SourceKind {
+    /// Not said: refused.
     Unspecified = 0,
+    /// A sensor: absolute time.
     Sensor = 1,
+    /// A song: time from its start.
     Song = 2,
 }
 impl SourceKind {
@@ -394,6 +450,7 @@ impl SourceKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum Aggregate {
+    /// Not said: refused.
     Unspecified = 0,
     /// Mean, variance (the sum of squared differences from the mean, over the count), smallest and largest of `count`
     /// values; of vectors mean and variance only. Stats `mean`, `stddev`, and of scalars `min`, `max`.

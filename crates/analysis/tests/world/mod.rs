@@ -5,12 +5,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use antiphon_analysis::descriptors::keep;
 use antiphon_analysis::recordings::routes::{AcceptApi, AudioApi};
 use antiphon_analysis::recordings::{Acceptor, Rows, Uploads, media, routes as recordings};
 use antiphon_analysis::sensors::{Directory, routes as sensors};
 use antiphon_analysis::store::{dead_letters, writer};
 use antiphon_analysis::workers::{Worker, analyze, analyze_songs};
-use antiphon_analysis::{plan, store, topics};
+use antiphon_analysis::{plan, query, store, topics};
 use antiphon_audio::encode::{PcmFormat, Samples, flac, wav};
 use antiphon_catalog::{SongData, SongId};
 use antiphon_identity::{Keys, Options, Role, create_key};
@@ -94,9 +95,9 @@ impl World {
         let blobs: Arc<dyn Blobs> =
             Arc::new(FolderBlobs::open(disk::local(), &folder.path().join("blobs"), BlobAccess::Write).unwrap());
         let access = Access {
-            publish: vec![topics::RECORDINGS, topics::LONG_RECORDINGS, topics::SONGS, topics::RESULTS],
+            publish: vec![topics::INBOX, topics::RECORDINGS, topics::LONG_RECORDINGS, topics::SONGS, topics::RESULTS],
             consume: topics::ALL.to_vec(),
-            dead: topics::ALL.to_vec(),
+            dead: topics::ALL_AND_FOREIGN.to_vec(),
         };
         let queue: Arc<dyn Queue> =
             Arc::new(FileQueue::open(&folder.path().join("queue"), access, clock.clone()).await.unwrap());
@@ -137,6 +138,8 @@ impl World {
         tokio::spawn(async move { outbox::relay(database, queue.as_ref(), &topics::ALL, stop).await });
         let (database, queue) = (self.database.clone(), Arc::clone(&self.queue));
         tokio::spawn(writer::run(database, queue, self.clock.clone(), self.stop.clone()));
+        let (database, queue) = (self.database.clone(), Arc::clone(&self.queue));
+        tokio::spawn(keep::run(database, queue, self.clock.clone(), self.stop.clone()));
     }
 
     pub async fn call(&self, method: &str, path: &str, key: &str, headers: &[(&str, &str)], body: Body) -> Answer {
@@ -225,7 +228,7 @@ pub fn router(database: &Database, queue: &Arc<dyn Queue>, blobs: &Arc<dyn Blobs
     let accept = AcceptApi {
         acceptor: Acceptor {
             queue: Arc::clone(queue),
-            blobs: Arc::clone(blobs),
+            blobs: Some(Arc::clone(blobs)),
             rows: Some(Rows::start(database.clone())),
             clock: clock.clone(),
         },
@@ -249,6 +252,7 @@ pub fn router(database: &Database, queue: &Arc<dyn Queue>, blobs: &Arc<dyn Blobs
         .merge(recordings::accept_routes(accept))
         .merge(recordings::read_routes(recordings::ReadApi { reader: reader.clone() }))
         .merge(recordings::audio_routes(AudioApi { reader: reader.clone(), blobs: Arc::clone(blobs) }))
+        .merge(query::router(query::Api::new(reader.clone(), clock.clone(), false)))
         .merge(sensors::read_routes(sensors::ReadApi { reader, clock: clock.clone() }))
         .merge(sensors::manage_routes(manage))
         .split_for_parts();
