@@ -9,16 +9,16 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use support::{Antiphon, Client, MAY, Numbers, PATIENCE, rfc3339, start, try_start, wav};
+use support::system::{Folders, System};
+use support::traffic::{Sent, add_sensors, answers, load, recordings, send, wait_stored};
+use support::{Client, Numbers, wav};
 
-const SENSORS: [&str; 3] = ["roof", "river-2", "yard"];
-const RATE: u32 = 16_000;
+const ROLES: [&str; 6] = ["api", "analyze", "analyze-songs", "media", "write", "relay"];
 
 /// Every named step, the role that passes it, and whether it takes a song so long that its result has parts.
 const STEPS: [(&str, &str, bool); 14] = [
@@ -37,210 +37,6 @@ const STEPS: [(&str, &str, bool); 14] = [
     ("write", "rollup.inside", false),
     ("relay", "relay.after-publish", false),
 ];
-
-/// One recording or song to send.
-#[derive(Clone)]
-struct Sent {
-    /// The sensor; none for a song.
-    sensor: Option<&'static str>,
-    start: i64,
-    lead_in: f64,
-    body: Arc<Vec<u8>>,
-}
-
-/// Random recordings over some minutes: unaligned, overlapping, late, with and without lead-in, some long, some bad;
-/// and a song now and then.
-fn recordings(seed: u64, count: usize) -> Vec<Sent> {
-    let mut numbers = Numbers(seed);
-    (0..count)
-        .map(|number| {
-            let bad = number % 23 == 7;
-            let long = number % 41 == 11;
-            let samples = if long { 700_000 } else { 4_000 + numbers.below(u64::from(RATE) * 3) as usize };
-            let lead_in = if numbers.below(3) == 0 { 0.1 } else { 0.0 };
-            let body = if bad { b"this is no audio at all".to_vec() } else { wav(numbers.next(), RATE, samples) };
-            let sensor = SENSORS[numbers.below(SENSORS.len() as u64) as usize];
-            Sent {
-                sensor: (number % 15 != 3).then_some(sensor),
-                start: MAY + numbers.below(1_200_000_000) as i64,
-                lead_in,
-                body: Arc::new(body),
-            }
-        })
-        .collect()
-}
-
-/// The system under test: one `up`, or one process a role, on one data folder.
-struct System {
-    data: std::path::PathBuf,
-    processes: Mutex<BTreeMap<&'static str, Antiphon>>,
-    port: u16,
-}
-
-const ROLES: [&str; 6] = ["api", "analyze", "analyze-songs", "media", "write", "relay"];
-
-impl System {
-    fn start(data: &Path, separate: bool) -> Self {
-        // A port that is free now; the processes that follow ask for it by number, to be found after a kill.
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let system = Self { data: data.to_owned(), processes: Mutex::new(BTreeMap::new()), port };
-        let names: &[&'static str] = if separate { &ROLES } else { &["up"] };
-        for name in names {
-            system.launch(name, &[]);
-        }
-        system
-    }
-
-    fn launch(&self, name: &'static str, environment: &[(&str, &str)]) {
-        let listen = format!("127.0.0.1:{}", self.port);
-        let arguments = arguments(name, &listen);
-        let process = start(&self.data, &arguments, environment);
-        self.processes.lock().unwrap().insert(name, process);
-    }
-
-    fn kill(&self, name: &'static str) {
-        let process = self.processes.lock().unwrap().remove(name);
-        drop(process);
-        self.launch(name, &[]);
-    }
-
-    /// Replaces a process by one that dies at the `count`-th pass of a step, waits for that, and starts it again.
-    fn kill_at(&self, name: &'static str, step: &str, count: u64) {
-        drop(self.processes.lock().unwrap().remove(name));
-        let listen = format!("127.0.0.1:{}", self.port);
-        let arguments = arguments(name, &listen);
-        match try_start(&self.data, &arguments, &[("ANTIPHON_CRASH_POINT", &format!("{step}:{count}"))]) {
-            Ok(mut process) => process.wait_for_end(),
-            // It found work and died before it was ready.
-            Err(log) => assert!(log.contains("SIGKILL"), "{name} did not start: {log}"),
-        }
-        self.launch(name, &[]);
-    }
-
-    fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
-    }
-}
-
-fn arguments<'a>(name: &'a str, listen: &'a str) -> Vec<&'a str> {
-    match name {
-        "up" => vec!["up", "--listen", listen],
-        "api" => vec!["run", "api", "--listen", listen],
-        _ => vec!["run", name],
-    }
-}
-
-/// Sends one recording until it is accepted or refused; the id when accepted.
-fn send(client: &Client, url: &str, sent: &Sent) -> Result<String, u16> {
-    let target = match sent.sensor {
-        None => format!("{url}/api/v1/songs"),
-        Some(sensor) if sent.lead_in > 0.0 => {
-            format!("{url}/api/v1/sensors/{sensor}/recordings?start={}&lead_in={}", rfc3339(sent.start), sent.lead_in)
-        }
-        Some(sensor) => format!("{url}/api/v1/sensors/{sensor}/recordings?start={}", rfc3339(sent.start)),
-    };
-    let deadline = std::time::Instant::now() + PATIENCE * 2;
-    loop {
-        match client.send("POST", &target, &[("content-type", "audio/wav")], &sent.body) {
-            Ok(answer) if answer.status == 202 => return Ok(answer.json()["id"].as_str().unwrap().to_owned()),
-            Ok(answer) if (400..500).contains(&answer.status) => return Err(answer.status),
-            Ok(_) | Err(_) => assert!(std::time::Instant::now() < deadline, "{target} was never answered"),
-        }
-        std::thread::park_timeout(Duration::from_millis(20));
-    }
-}
-
-/// Waits until a recording or song is stored.
-fn wait_stored(client: &Client, url: &str, id: &str) {
-    let kind = if id.starts_with('s') { "songs" } else { "recordings" };
-    let wait = if id.starts_with('s') { "" } else { "?wait=20" };
-    let deadline = std::time::Instant::now() + PATIENCE * 2;
-    loop {
-        if let Ok(answer) = client.get(&format!("{url}/api/v1/{kind}/{id}{wait}"))
-            && answer.status == 200
-        {
-            let status = answer.json();
-            match status["status"].as_str() {
-                Some("stored") => return,
-                Some("accepted") => {}
-                _ => panic!("{id} ended as {status}"),
-            }
-        }
-        assert!(std::time::Instant::now() < deadline, "{id} was never stored");
-        std::thread::park_timeout(Duration::from_millis(20));
-    }
-}
-
-/// All answers that depend on the set.
-fn answers<'a>(client: &Client, url: &str, ids: impl Iterator<Item = &'a String>) -> BTreeMap<String, String> {
-    let (from, to) = (rfc3339(MAY - 60_000_000), rfc3339(MAY + 1_500_000_000));
-    let mut all = BTreeMap::new();
-    let mut paths = Vec::new();
-    for sensor in SENSORS {
-        paths.push(format!("sensors/{sensor}/gaps?from={from}&to={to}"));
-        paths.push(format!("sensors/{sensor}/annotations?from={from}&to={to}"));
-        let features = format!("sensors/{sensor}/features?from={from}&to={to}");
-        for resolution in ["1s", "10s", "1m", "10m", "1h", "1d"] {
-            paths.push(format!(
-                "{features}&resolution={resolution}&features=level,loudness&stat=leq,min,max,l10,l50,l90"
-            ));
-        }
-        paths.push(format!("{features}&resolution=1h&tz=Asia/Kathmandu"));
-    }
-    for id in ids.filter(|id| id.starts_with('s')) {
-        paths.push(format!("songs/{id}/summary"));
-        paths.push(format!("songs/{id}/annotations"));
-        paths.push(format!("songs/{id}/features?resolution=1s&features=level,mel&stat=leq,mean,max"));
-    }
-    for path in paths {
-        let answer = client.get(&format!("{url}/api/v1/{path}")).unwrap();
-        assert_eq!(answer.status, 200, "{path}: {}", String::from_utf8_lossy(&answer.body));
-        all.insert(path, String::from_utf8(answer.body).unwrap());
-    }
-    all
-}
-
-fn add_sensors(client: &Client, url: &str) {
-    for sensor in SENSORS {
-        let answer = client.post_json(&format!("{url}/api/v1/sensors"), &serde_json::json!({ "id": sensor }));
-        assert_eq!(answer.status, 201, "{}", String::from_utf8_lossy(&answer.body));
-    }
-}
-
-/// Sends `sent` (each some once, some twice) from several threads; tells of every acceptance.
-fn load(
-    client: &Client,
-    url: &str,
-    sent: &[Sent],
-    accepted: &Sender<()>,
-    stored: &Mutex<BTreeMap<String, Sent>>,
-) -> usize {
-    let refused = AtomicUsize::new(0);
-    let next = AtomicUsize::new(0);
-    std::thread::scope(|scope| {
-        for _ in 0..4 {
-            scope.spawn(|| {
-                loop {
-                    let index = next.fetch_add(1, Ordering::SeqCst);
-                    let Some(one) = sent.get(index) else { return };
-                    for _ in 0..=(index % 3 / 2) {
-                        match send(client, url, one) {
-                            Ok(id) => {
-                                stored.lock().unwrap().insert(id, one.clone());
-                                let _ = accepted.send(());
-                            }
-                            Err(status) => {
-                                assert!(status == 415, "a recording was refused with {status}");
-                                refused.fetch_add(1, Ordering::SeqCst);
-                            }
-                        }
-                    }
-                }
-            });
-        }
-    });
-    refused.into_inner()
-}
 
 /// Kills after random numbers of acceptances, until the load has ended or the number is reached.
 fn kill_at_random(
@@ -263,6 +59,25 @@ fn kill_at_random(
     done
 }
 
+/// Waits until all that was accepted of `sent` is stored, or until `reached`.
+fn keep_pace(client: &Client, url: &str, sent: &[Sent], stored: &Mutex<BTreeMap<String, Sent>>, reached: &AtomicBool) {
+    let of_batch = |one: &Sent| sent.iter().any(|other| Arc::ptr_eq(&one.body, &other.body));
+    let ids: Vec<String> =
+        stored.lock().unwrap().iter().filter(|(_, one)| of_batch(one)).map(|(id, _)| id.clone()).collect();
+    for id in ids {
+        while !reached.load(Ordering::SeqCst) && !is_stored(client, url, &id) {
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+    }
+}
+
+/// Whether a recording or song is stored by now.
+fn is_stored(client: &Client, url: &str, id: &str) -> bool {
+    let kind = if id.starts_with('s') { "songs" } else { "recordings" };
+    let answer = client.get(&format!("{url}/api/v1/{kind}/{id}"));
+    answer.is_ok_and(|answer| answer.status == 200 && answer.json()["status"] == "stored")
+}
+
 /// Sets a flag when dropped, also by a panic.
 struct OnDrop<'a>(&'a AtomicBool);
 
@@ -276,9 +91,9 @@ fn run(separate: bool, seed: u64) {
     let kills: u32 = std::env::var("KILL_TEST_KILLS").ok().and_then(|value| value.parse().ok()).unwrap_or(20);
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("disturbed");
-    let system = System::start(&data, separate);
-    let url = system.url();
-    let client = Client::operator(&data);
+    let names: &[&'static str] = if separate { &ROLES } else { &["up"] };
+    let system = System::start(&data, Folders::Shared, &[], names);
+    let (url, client) = (system.url(), system.operator());
     add_sensors(&client, &url);
 
     let stored = Mutex::new(BTreeMap::new());
@@ -299,7 +114,6 @@ fn run(separate: bool, seed: u64) {
                 over.store(true, Ordering::SeqCst);
                 refused
             });
-            let names: &[&'static str] = if separate { &ROLES } else { &["up"] };
             killed += kill_at_random(&system, names, kills - killed, &acceptances, &|| over.load(Ordering::SeqCst));
             refused += loader.join().unwrap();
         });
@@ -324,6 +138,8 @@ fn run(separate: bool, seed: u64) {
                         }
                         refused += load(&client, &url, &sent, &accepted, &stored);
                         number += 1;
+                        // What waits stays small: the step is reached early in a batch, if at all.
+                        keep_pace(&client, &url, &sent, &stored, &reached);
                     }
                     refused
                 });
@@ -347,9 +163,8 @@ fn run(separate: bool, seed: u64) {
 
     // The same set, undisturbed, in another order, in one process.
     let calm = folder.path().join("calm");
-    let system = System::start(&calm, false);
-    let url = system.url();
-    let client = Client::operator(&calm);
+    let system = System::start(&calm, Folders::Shared, &[], &["up"]);
+    let (url, client) = (system.url(), system.operator());
     add_sensors(&client, &url);
     let mut order: Vec<(&String, &Sent)> = stored.iter().collect();
     order.sort_by_key(|(id, _)| id.bytes().rev().collect::<Vec<u8>>());

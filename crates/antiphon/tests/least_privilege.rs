@@ -131,7 +131,9 @@ impl Servers {
 
     fn run(&self, role: &Value) -> Antiphon {
         let name = role["name"].as_str().unwrap();
-        start(&self.folder.join("no-data"), &arguments(name), &borrowed(&self.settings(role)))
+        // `api` uses a folder that it is told of.
+        let data = self.folder.join(if name == "api" { "data-of-api" } else { "no-data" });
+        start(&data, &arguments(name), &borrowed(&self.settings(role)))
     }
 }
 

@@ -1,6 +1,12 @@
 //! What the end-to-end tests share: the binary as processes, a small HTTP client, audio to send.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+#[cfg(all(feature = "postgres", feature = "amqp", feature = "s3"))]
+pub mod servers;
+pub mod steady;
+pub mod system;
+pub mod traffic;
+
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -212,6 +218,11 @@ impl Client {
     pub fn post_json(&self, url: &str, body: &Value) -> Answer {
         self.send("POST", url, &[("content-type", "application/json")], body.to_string().as_bytes()).unwrap()
     }
+}
+
+/// A number that whoever runs the test may set.
+pub fn parameter(name: &str, default: u32) -> u32 {
+    std::env::var(name).map_or(default, |value| value.parse().unwrap())
 }
 
 /// `2026-05-01T00:00:00.000000Z` of µs since 1970.
