@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use antiphon_platform::blobs::folder::{Access, FolderBlobs};
-use antiphon_platform::blobs::{Blobs, contract};
+use antiphon_platform::blobs::folder::FolderBlobs;
+use antiphon_platform::blobs::{Access, Blobs, contract};
 use antiphon_platform::disk;
 
 macro_rules! cases {
@@ -32,6 +32,15 @@ cases! {
     failed_put_leaves_nothing,
     concurrent_puts_and_gets_see_whole_objects,
     other_keys_are_refused,
+}
+
+#[tokio::test]
+async fn link_cases_are_skipped() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(!contract::link_gives_the_bytes(open(folder.path())).await);
+    assert!(!contract::link_expires(open(folder.path())).await);
+    assert!(!contract::changed_link_is_refused(open(folder.path())).await);
+    println!("skipped: link_gives_the_bytes, link_expires, changed_link_is_refused: a folder has no links");
 }
 
 fn open(folder: &Path) -> Arc<dyn Blobs> {

@@ -3,9 +3,11 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a case that fails panics")]
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt;
 use sha2::{Digest, Sha256};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{BlobError, Blobs, ByteStream, Bytes, collect, once};
 
@@ -74,7 +76,7 @@ pub async fn failed_put_leaves_nothing(blobs: Arc<dyn Blobs>) {
     blobs.put("old", failing()).await.unwrap_err();
     let first = futures::stream::iter([Ok(Bytes::from(pattern(1, 400_000)))]);
     let stalled: ByteStream = Box::pin(first.chain(futures::stream::pending()));
-    let given_up = tokio::time::timeout(std::time::Duration::from_millis(50), blobs.put("old", stalled)).await;
+    let given_up = tokio::time::timeout(Duration::from_millis(50), blobs.put("old", stalled)).await;
     assert!(given_up.is_err());
     assert_eq!(whole(&*blobs, "old").await.unwrap(), b"old");
 }
@@ -137,4 +139,67 @@ pub async fn put_survives_a_kill(blobs: Arc<dyn Blobs>, acknowledged: usize) {
             Err(error) => panic!("object {seed}: {error}"),
         }
     }
+}
+
+/// A link gives the bytes to whoever asks, a range of them too; the engine has links if this returns true.
+pub async fn link_gives_the_bytes(blobs: Arc<dyn Blobs>) -> bool {
+    let bytes = pattern(5, 300_000);
+    blobs.put("some/key-1.x_y", once(bytes.clone())).await.unwrap();
+    let Some(link) = blobs.link("some/key-1.x_y", Duration::from_secs(60)).await.unwrap() else { return false };
+    assert_eq!(fetch(link.reveal(), "").await, (200, bytes.clone()));
+    assert_eq!(fetch(link.reveal(), "Range: bytes=1000-1999\r\n").await, (206, bytes[1000..2000].to_vec()));
+    let missing = blobs.link("some/other", Duration::from_secs(60)).await.unwrap().unwrap();
+    assert_eq!(fetch(missing.reveal(), "").await.0, 404);
+    true
+}
+
+/// A link is refused once its time is over.
+pub async fn link_expires(blobs: Arc<dyn Blobs>) -> bool {
+    blobs.put("a", once("x")).await.unwrap();
+    let Some(link) = blobs.link("a", Duration::from_secs(2)).await.unwrap() else { return false };
+    assert_eq!(fetch(link.reveal(), "").await.0, 200);
+    let refused = async {
+        while fetch(link.reveal(), "").await.0 != 403 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), refused).await.expect("it expires");
+    true
+}
+
+/// A link opens nothing but its object, for nothing but reading, and not for longer.
+pub async fn changed_link_is_refused(blobs: Arc<dyn Blobs>) -> bool {
+    blobs.put("a", once("x")).await.unwrap();
+    blobs.put("b", once("y")).await.unwrap();
+    let Some(link) = blobs.link("a", Duration::from_secs(60)).await.unwrap() else { return false };
+    let (path, signature) = link.reveal().split_once('?').unwrap();
+    let other_object = format!("{}/b?{signature}", path.rsplit_once('/').unwrap().0);
+    let longer = link.reveal().replace("Expires=60", "Expires=600000");
+    assert_ne!(longer, link.reveal());
+    for changed in [other_object, longer, format!("{path}?"), link.reveal().replace("Signature=", "Signature=0")] {
+        assert_eq!(fetch(&changed, "").await.0, 403);
+    }
+    let (status, _) = request("DELETE", link.reveal(), "").await;
+    assert_eq!(status, 403);
+    assert_eq!(fetch(link.reveal(), "").await, (200, b"x".to_vec()));
+    true
+}
+
+/// What a stranger's plain GET of a link is answered with: status and body.
+pub async fn fetch(url: &str, headers: &str) -> (u16, Vec<u8>) {
+    request("GET", url, headers).await
+}
+
+async fn request(method: &str, url: &str, headers: &str) -> (u16, Vec<u8>) {
+    let rest = url.strip_prefix("http://").expect("servers of tests speak plain HTTP");
+    let (host, path) = rest.split_once('/').unwrap();
+    let mut connection = tokio::net::TcpStream::connect(host).await.unwrap();
+    let head = format!("{method} /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{headers}\r\n");
+    connection.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    let read = tokio::time::timeout(Duration::from_secs(20), connection.read_to_end(&mut answer)).await;
+    read.expect("an answer in time").unwrap();
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n").expect("a head") + 4;
+    let status = std::str::from_utf8(&answer[9..12]).unwrap().parse().unwrap();
+    (status, answer.split_off(end))
 }

@@ -11,6 +11,7 @@
 mod credentials;
 mod location;
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +21,7 @@ use bytes::{Bytes, BytesMut};
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
-use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, Checksum};
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
 use object_store::signer::Signer;
@@ -42,6 +43,9 @@ const PART: usize = 8 << 20;
 
 /// How long a link may be valid (Signature Version 4's own bound).
 const LONGEST_LINK: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// The longest part of a key's segment in one segment of an object's name; file systems allow 255 bytes.
+const SEGMENT: usize = 200;
 
 /// Metadata with the SHA-256 of an object's bytes in hex.
 const CHECKSUM: &str = "sha256";
@@ -143,6 +147,8 @@ fn store(
         .with_bucket_name(&location.bucket)
         .with_region(region)
         .with_virtual_hosted_style_request(virtual_host)
+        // The signature covers the bytes too, but not every server holds them against it.
+        .with_checksum_algorithm(Checksum::SHA256)
         .with_credentials(Arc::new(credentials.clone()))
         // Deleting many at once needs a right and an API that not every server has.
         .with_disable_bulk_delete(true)
@@ -157,24 +163,19 @@ fn store(
             _ => builder.with_endpoint(endpoint),
         };
     }
-    builder = match &location.encryption {
-        None => builder,
-        Some(Encryption::Aes256) => {
-            let key = "aws_server_side_encryption".parse::<AmazonS3ConfigKey>()?;
-            builder.with_config(key, "AES256")
-        }
-        Some(Encryption::Kms(None)) => {
-            let key = "aws_server_side_encryption".parse::<AmazonS3ConfigKey>()?;
-            builder.with_config(key, "sse:kms")
-        }
-        Some(Encryption::Kms(Some(key))) => builder.with_sse_kms_encryption(key),
+    let encryption = match &location.encryption {
+        None => return builder.build(),
+        Some(Encryption::Aes256) => "AES256",
+        Some(Encryption::Kms(None)) => "aws:kms",
+        Some(Encryption::Kms(Some(key))) => return builder.with_sse_kms_encryption(key).build(),
     };
-    builder.build()
+    let setting = "aws_server_side_encryption".parse::<AmazonS3ConfigKey>()?;
+    builder.with_config(setting, encryption).build()
 }
 
 impl Bucket {
     fn path(&self, name: &str) -> Path {
-        Path::from(format!("{}{name}", self.prefix))
+        Path::from(format!("{}{}", self.prefix, object_name(name)))
     }
 
     /// Does what a request does, once more if its credentials were refused and others are found.
@@ -560,6 +561,26 @@ fn metadata<'a>(attributes: &'a Attributes, name: &'static str) -> Option<&'a st
     attributes.get(&Attribute::Metadata(name.into())).map(|value| &**value)
 }
 
+/// The object of a key: of its name, unless a segment of that is longer than a file's name may be on servers that keep
+/// objects in a file system; then it goes on behind `~/`.
+fn object_name(key: &str) -> Cow<'_, str> {
+    if key.split('/').all(|segment| segment.len() <= SEGMENT) {
+        return Cow::Borrowed(key);
+    }
+    let segments = key.split('/').map(|mut segment| {
+        let mut name = String::new();
+        // Keys are ASCII, so any index is between two characters.
+        while segment.len() > SEGMENT {
+            let (front, rest) = segment.split_at(SEGMENT);
+            name += front;
+            name += "~/";
+            segment = rest;
+        }
+        name + segment
+    });
+    Cow::Owned(segments.collect::<Vec<_>>().join("/"))
+}
+
 /// The checksum object that metadata names; `None` when that was not written by us.
 fn checksum_name(name: &str) -> Option<String> {
     let ours = name.len() == 32 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -573,3 +594,6 @@ fn to_hex(sha256: &[u8; 32]) -> String {
 fn from_hex(text: &str) -> Option<[u8; 32]> {
     data_encoding::HEXLOWER.decode(text.as_bytes()).ok()?.try_into().ok()
 }
+
+#[cfg(test)]
+mod tests;

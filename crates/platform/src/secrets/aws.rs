@@ -31,7 +31,8 @@ struct Refusal {
 
 impl Keeper {
     pub(super) fn new(environment: Option<Vec<(String, String)>>) -> Result<Self, String> {
-        let connector = Connector::new(Waits::of_answer(ANSWER));
+        // A question is as short as its answer.
+        let connector = Connector::new(Waits { upload: ANSWER, ..Waits::of_answer(ANSWER) });
         let http = connector.client();
         let chain = match environment {
             Some(environment) => Chain::new(environment, connector),
@@ -146,3 +147,6 @@ async fn body_of(answer: HttpResponse) -> Result<Vec<u8>, String> {
     }
     Ok(body)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,77 @@
+//! The blob port's law, run against a real S3 server (SeaweedFS).
+
+#![expect(clippy::unwrap_used, reason = "a test that fails panics")]
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use antiphon_platform::blobs::s3::S3Blobs;
+use antiphon_platform::blobs::{Access, Blobs, contract};
+use antiphon_servers::ObjectStore;
+
+macro_rules! cases {
+    ($($case:ident),* $(,)?) => {
+        $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $case() {
+            contract::$case(open(&space()).await).await;
+        })*
+    };
+}
+
+macro_rules! link_cases {
+    ($($case:ident),* $(,)?) => {
+        $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $case() {
+            assert!(contract::$case(open(&space()).await).await, "S3 has links");
+        })*
+    };
+}
+
+cases! {
+    put_is_read_back,
+    key_below_a_key_is_another_object,
+    range_gives_exactly_those_bytes,
+    missing_is_not_found,
+    failed_put_leaves_nothing,
+    concurrent_puts_and_gets_see_whole_objects,
+    other_keys_are_refused,
+}
+
+link_cases! { link_gives_the_bytes, link_expires, changed_link_is_refused }
+
+/// The URL of a new bucket.
+fn space() -> String {
+    ObjectStore::shared().bucket().url()
+}
+
+async fn open(url: &str) -> Arc<dyn Blobs> {
+    Arc::new(S3Blobs::open(url, Access::Write).await.unwrap())
+}
+
+const KILLED: &str = "ANTIPHON_TEST_KILLED_BUCKET";
+
+/// The process that [`puts_survive_kill_9`] starts and kills; alone it has no bucket and nothing to do.
+#[tokio::test]
+async fn process_to_kill() {
+    let Ok(url) = std::env::var(KILLED) else { return };
+    contract::put_until_killed(open(&url).await, |seed| println!("stored {seed}")).await;
+}
+
+#[tokio::test]
+async fn puts_survive_kill_9() {
+    let url = space();
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "process_to_kill", "--nocapture"])
+        .env(KILLED, &url)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut numbers =
+        lines.map_while(Result::ok).filter_map(|line| Some(line.split_once("stored ")?.1.parse().unwrap()));
+    let acknowledged = numbers.nth(12).expect("it stores until it is killed");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    contract::put_survives_a_kill(open(&url).await, acknowledged).await;
+}
