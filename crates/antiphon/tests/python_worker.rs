@@ -173,12 +173,9 @@ fn a_worker_in_python_computes_a_feature_and_loses_nothing_when_it_is_killed() {
     let worker = Worker::start(&broker, &log);
     let algorithm = format!("{url}/api/v1/algorithms/x-birds.activity");
     eventually("the worker tells what it yields", || client.get(&algorithm).unwrap().status == 200);
-    let made = client.post_json(&format!("{url}/api/v1/sensors"), &json!({"id": "roof"}));
-    assert_eq!(made.status, 201);
-    let plan = json!({"plan": [{"algorithm": "level"}, {"algorithm": "x-birds.activity"}]}).to_string();
-    let headers = [("content-type", "application/json")];
-    let changed = client.send("PATCH", &format!("{url}/api/v1/sensors/roof"), &headers, plan.as_bytes()).unwrap();
-    assert_eq!(changed.status, 200, "{}", changed.json());
+    let sensor = json!({"id": "roof", "plan": [{"algorithm": "level"}, {"algorithm": "x-birds.activity"}]});
+    let made = client.post_json(&format!("{url}/api/v1/sensors"), &sensor);
+    assert_eq!(made.status, 201, "{}", made.json());
 
     // Held by a worker that does nothing any more, and then is no more.
     worker.signal("-STOP");
