@@ -165,7 +165,10 @@ impl AmqpConsumer {
     /// The delivery, or none if nobody is to see it.
     fn receive(&self, mut delivery: lapin::message::Delivery, open: &Open) -> Option<Delivery> {
         let Arrived { message, note, deliveries } = wire::read(&mut delivery, self.group, self.kind == Kind::Dead);
-        self.engine.seen.came(self.group, self.kind, note.published);
+        // Other programs do not say when they published, or do not say the truth.
+        let now = self.engine.clock.now();
+        let published = if (1..=now).contains(&note.published) { note.published } else { now };
+        self.engine.seen.came(self.group, self.kind, published);
         open.lease.held.fetch_add(1, Ordering::Relaxed);
         let death = note.death.clone();
         let settle = AmqpSettle {

@@ -60,7 +60,7 @@ pub(super) struct Engine {
 
 impl AmqpQueue {
     /// Opens the queues at `address`: `amqp://USER:PASSWORD@HOST:PORT/VHOST` or `amqps://`, where a parameter
-    /// `?cacert=PATH` names a PEM file of authorities to trust beside those of the system. Must be called inside a
+    /// `?cacert=PATH` names a PEM file of the authorities to trust in place of the system's. Must be called inside a
     /// tokio runtime.
     ///
     /// # Errors

@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use async_rs::{Runtime, Tokio};
 use futures::StreamExt as _;
-use lapin::tcp::{AsyncTcpStream, OwnedTLSConfig};
+use lapin::tcp::{AsyncTcpStream, RustlsConnector, RustlsConnectorConfig};
 use lapin::uri::AMQPUri;
 use lapin::{Channel, Connection, ConnectionProperties, ErrorKind, Event};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -286,7 +288,7 @@ async fn connect(address: &Address, freshness: Freshness, purpose: Purpose) -> R
             }
             let stream = match &tls {
                 None => stream,
-                Some(tls) => stream.into_tls(&uri.authority.host, tls.as_ref()).await?,
+                Some(tls) => stream.into_rustls(tls, &uri.authority.host).await?,
             };
             Ok(AsyncTcpStream::Plain(Guarded::new(stream)))
         },
@@ -313,11 +315,11 @@ async fn connect(address: &Address, freshness: Freshness, purpose: Purpose) -> R
 struct Target {
     uri: AMQPUri,
     /// None without TLS.
-    tls: Option<OwnedTLSConfig>,
+    tls: Option<RustlsConnector>,
 }
 
 /// Reads `amqp://USER:PASSWORD@HOST:PORT/VHOST` or `amqps://`, the latter with an optional parameter `cacert`: the path
-/// of a PEM file with authorities that are trusted beside those of the system.
+/// of a PEM file with the authorities to trust in place of the system's.
 fn target(url: &str) -> Result<Target, String> {
     // Errors of the parsers are not passed on, for they may quote what they could not read.
     let shape = || String::from("the queue's address is no amqp://USER:PASSWORD@HOST:PORT/VHOST");
@@ -332,11 +334,27 @@ fn target(url: &str) -> Result<Target, String> {
         lapin::uri::AMQPScheme::AMQP => None,
         lapin::uri::AMQPScheme::AMQPS => {
             let path = parsed.query_pairs().find(|(key, _)| key == "cacert").map(|(_, path)| path.into_owned());
-            let read = |path: String| std::fs::read_to_string(&path).map_err(|error| format!("cacert {path}: {error}"));
-            Some(OwnedTLSConfig { identity: None, cert_chain: path.map(read).transpose()? })
+            Some(trust(path.as_deref())?)
         }
     };
     Ok(Target { uri, tls })
+}
+
+/// TLS that trusts the authorities in the PEM file at `path`, or the system's.
+fn trust(path: Option<&str>) -> Result<RustlsConnector, String> {
+    let config = match path {
+        None => RustlsConnectorConfig::new_with_native_certs()
+            .map_err(|error| format!("the system's certificates: {error}; name some with ?cacert=PATH"))?,
+        Some(path) => {
+            let certificates = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+            let certificates = certificates.map_err(|error| format!("cacert {path}: {error}"))?;
+            if certificates.is_empty() {
+                return Err(format!("cacert {path}: it has no certificate"));
+            }
+            RustlsConnectorConfig::default().with_parsable_certificates(certificates)
+        }
+    };
+    config.connector_with_no_client_auth().map_err(|error| error.to_string())
 }
 
 /// What a client's error says, without its preamble.
@@ -366,11 +384,12 @@ mod tests {
 
     #[test]
     fn an_address_is_read_and_never_quoted() {
-        let Target { uri, tls } = target("amqp://worker:pa%2Fss@[::1]:5673/my%2Fhost").unwrap();
+        let Ok(Target { uri, tls }) = target("amqp://worker:pa%2Fss@[::1]:5673/my%2Fhost") else {
+            panic!("an address")
+        };
         assert_eq!((uri.authority.host.as_str(), uri.authority.port, uri.vhost.as_str()), ("::1", 5673, "my/host"));
         assert_eq!(uri.authority.userinfo.password, "pa/ss");
         assert_eq!((uri.query.heartbeat, tls.is_none()), (Some(HEARTBEAT), true));
-        assert!(target("amqps://worker:secret@broker/").unwrap().tls.is_some());
         for url in ["amqps://worker:secret@broker/?cacert=/nowhere.pem", "http://worker:secret@broker/", "secret", ""] {
             let error = target(url).map(drop).unwrap_err();
             assert!(!error.contains("secret"), "{error}");

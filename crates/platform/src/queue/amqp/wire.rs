@@ -126,6 +126,7 @@ pub(super) fn read(delivery: &mut Delivery, group: Group, dead: bool) -> Arrived
     // What a sensor writes about itself proves nothing: the broker checks the keys that it publishes with, and knows when
     // a message arrived if it is told to note it (message_interceptors.incoming.set_header_timestamp).
     let straight = (group.topic == names::INBOX).then(|| inbox_source(delivery, died.as_ref())).flatten();
+    let is_straight = straight.is_some();
     let (source, time) = match straight {
         Some(source) => {
             let noted = headers.inner().get("timestamp_in_ms").and_then(whole).unwrap_or(0);
@@ -147,7 +148,11 @@ pub(super) fn read(delivery: &mut Delivery, group: Group, dead: bool) -> Arrived
     let mut note = Note {
         deliveries: small(DELIVERIES),
         retries: small(RETRIES),
-        published: if headers.contains_key(PUBLISHED) { count(PUBLISHED) } else { sent },
+        published: match headers.contains_key(PUBLISHED) {
+            _ if is_straight => time,
+            true => count(PUBLISHED),
+            false => sent,
+        },
         reason: String::new(),
         death: None,
     };
