@@ -118,7 +118,7 @@ fn settings(mode: Mode) -> String {
         ),
     };
     format!(
-        "SET statement_timeout = '8s';
+        "SET statement_timeout = '6s';
          SET lock_timeout = '4s';
          SET idle_in_transaction_session_timeout = '{idle_in_transaction}';
          SET client_connection_check_interval = '2s';
