@@ -11,7 +11,7 @@ use antiphon_platform::config::Config;
 use antiphon_platform::db::Reader;
 use antiphon_platform::disk;
 use antiphon_platform::http::time;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
 use crate::cli::Globals;
@@ -180,7 +180,16 @@ async fn look_at_queue(location: &Location, roles: &[&'static Role]) -> Result<S
     let queue = engine.handle();
     queue.check().await?;
     let depths = queue.depths().await?;
+    let missing = engine.missing_permissions().await?;
     engine.close().await;
+    if !missing.is_empty() {
+        let names: Vec<&str> = roles.iter().map(|role| role.name).collect();
+        bail!(
+            "the account may not write to {}; `antiphon roles --grants {} --on rabbitmq` prints what an administrator runs",
+            missing.join(", "),
+            names.join(" ")
+        );
+    }
     let (waiting, dead) =
         depths.iter().fold((0, 0), |(waiting, dead), depth| (waiting + depth.waiting, dead + depth.dead));
     let shown = location.shown();

@@ -35,6 +35,9 @@ use crate::{openapi, running, settings};
 /// How long everything may take to end after the signal to stop, before it is cut, unless a setting says otherwise.
 const GRACE: Duration = Duration::from_secs(15);
 
+/// How long a job waits for servers: who starts it by the clock starts it again.
+const JOB_WAITS: Duration = Duration::from_secs(60);
+
 /// Threads of the async runtime at most: they only hand work on, computing has threads of its own.
 const ASYNC_THREADS: usize = 4;
 
@@ -244,8 +247,15 @@ async fn run_roles(roles: &[&'static Role], asked: Asked<'_>, settled: Settled) 
     let (main, health_only) = (serve_later(listener), serve_later(observer));
 
     let open = Connections::open(roles, &locations, &waiting);
+    let given_up = async {
+        match asked {
+            Asked::Job(_) => tokio::time::sleep(JOB_WAITS).await,
+            Asked::Up | Asked::Run => std::future::pending().await,
+        }
+    };
     let connections = tokio::select! {
         connections = open => connections?,
+        () = given_up => bail!("{}", waiting.health().err().unwrap_or_default()),
         () = stop.cancelled() => return Ok(ExitCode::SUCCESS),
     };
     let run = folder.as_ref().filter(|_| claim.is_some()).map(DataFolder::run);

@@ -50,6 +50,10 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting("queue.username", Kind::Text, "", "the account, in place of the one in queue.url"),
     secret("queue.password", "its password, in place of the one in queue.url"),
+    secret(
+        "queue.management_url",
+        "the broker's management, http://ADMIN:PASSWORD@HOST:15672: where `antiphon sensor broker` makes accounts",
+    ),
     setting(
         "blobs.url",
         Kind::Text,
@@ -81,7 +85,8 @@ const fn secret(key: &'static str, help: &'static str) -> Setting {
 }
 
 /// The tables of everybody who can be configured.
-pub const TABLES: &[&[Setting]] = &[SETTINGS, antiphon_platform::telemetry::SETTINGS];
+pub const TABLES: &[&[Setting]] =
+    &[SETTINGS, antiphon_analysis::receive::SETTINGS, antiphon_platform::telemetry::SETTINGS];
 
 /// A setting that was given as an option: the option, the setting, the value.
 pub type Flag = (&'static str, &'static str, String);

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use antiphon_analysis::admit;
 use antiphon_analysis::descriptors;
+use antiphon_analysis::receive;
 use antiphon_analysis::recordings::media;
 use antiphon_analysis::store;
 use antiphon_analysis::topics;
@@ -67,6 +68,7 @@ pub struct Wiring {
     limits: Limits,
     keys: Option<Keys>,
     public_reads: bool,
+    receive: receive::Options,
     folder: Option<PathBuf>,
     /// Opens everything to commands beside an `api`; removed when dropped.
     _token: Option<LocalToken>,
@@ -126,6 +128,7 @@ impl Wiring {
             limits,
             keys,
             public_reads,
+            receive: receive::Options::read(config)?,
             folder,
             _token: token,
         })
@@ -187,6 +190,7 @@ impl Wiring {
                 "media" => tasks.push(("media", self.media(stop)?)),
                 "write" => tasks.extend(self.write(stop)?),
                 "admit" => tasks.push(("admit", self.admit(stop)?)),
+                "receive" => tasks.push(("receive", self.receive(stop)?)),
                 "relay" => tasks.push(("relay", self.relay(stop)?)),
                 "schedule" => tasks.push(("schedule", self.schedule(stop)?)),
                 // What listens is served by the router; a job runs alone.
@@ -198,7 +202,12 @@ impl Wiring {
 
     /// The threads that compute, started for the first role that does.
     fn pool(&self) -> Arc<Pool> {
-        Arc::clone(self.pool.get_or_init(|| Arc::new(Pool::new("analysis", self.workers, Priority::Background))))
+        let start = || {
+            // Beside the jobs that they have, it tells how busy they are.
+            metrics::gauge!("antiphon_cpu_threads", "pool" => "analysis").set(self.workers as f64);
+            Arc::new(Pool::new("analysis", self.workers, Priority::Background))
+        };
+        Arc::clone(self.pool.get_or_init(start))
     }
 
     fn worker(&self, role: &'static str) -> Result<Worker> {
@@ -280,6 +289,15 @@ impl Wiring {
         Ok(Box::new(move || {
             let run = admit::run(database.clone(), Arc::clone(&queue), clock.clone(), stop.clone());
             Box::pin(async move { run.await.map_err(|error| error.to_string()) })
+        }))
+    }
+
+    fn receive(&self, stop: &CancellationToken) -> Result<Task> {
+        let (queue, clock, stop) = (self.connections.queue("receive")?, self.clock.clone(), stop.clone());
+        let options = self.receive.clone();
+        Ok(Box::new(move || {
+            let run = receive::run(Arc::clone(&queue), clock.clone(), options.clone(), stop.clone());
+            Box::pin(run.map(Ok))
         }))
     }
 

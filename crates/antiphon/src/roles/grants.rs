@@ -153,21 +153,23 @@ pub fn rabbitmqctl(roles: &[&Role], names: &Names) -> Option<String> {
     Some(commands(&account, &quoted(&names.vhost), &permissions(roles)?))
 }
 
-/// Commands that give an account on RabbitMQ what a sensor needs that publishes there itself, by AMQP or MQTT: to send
-/// recordings of its own.
+/// The account of a sensor, unless another name is said.
+#[must_use]
+pub fn account_of_sensor(sensor: &str) -> String {
+    format!("sensor-{sensor}")
+}
+
+/// Commands that give an account on RabbitMQ [what a sensor needs](names::permissions_of_sensor).
 #[must_use]
 pub fn rabbitmqctl_of_sensor(sensor: &str, names: &Names) -> String {
-    let account = names.account.clone().unwrap_or_else(|| format!("sensor-{sensor}"));
-    let topic = TopicPermission {
-        exchange: String::from(names::INBOX_EXCHANGE),
-        write: format!("^{}$", names::inbox_key(sensor).replace('.', r"\.")),
-        read: String::from("^$"),
-    };
-    let nothing = || String::from("^$");
-    let exchange = names::INBOX_EXCHANGE.replace('.', r"\.");
-    let permissions =
-        Permissions { configure: nothing(), write: format!("^{exchange}$"), read: nothing(), topics: vec![topic] };
-    commands(&quoted(&account), &quoted(&names.vhost), &permissions)
+    let account = names.account.clone().unwrap_or_else(|| account_of_sensor(sensor));
+    commands(&quoted(&account), &quoted(&names.vhost), &names::permissions_of_sensor(sensor))
+}
+
+/// The command that makes an account on RabbitMQ.
+#[must_use]
+pub fn add_user(account: &str, password: &str) -> String {
+    format!("rabbitmqctl add_user {} {}", quoted(account), quoted(password))
 }
 
 fn commands(account: &str, vhost: &str, permissions: &Permissions) -> String {

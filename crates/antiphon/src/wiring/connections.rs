@@ -249,6 +249,18 @@ impl QueueEngine {
         }
     }
 
+    /// Exchanges that the account of a broker may not publish to, though the handle's access needs it.
+    ///
+    /// # Errors
+    /// When it cannot be tried.
+    pub async fn missing_permissions(&self) -> Result<Vec<String>, QueueError> {
+        match self {
+            Self::Files(_) => Ok(Vec::new()),
+            #[cfg(feature = "amqp")]
+            Self::RabbitMq(queue) => queue.missing_permissions().await,
+        }
+    }
+
     /// Gives back what this process holds.
     pub async fn close(&self) {
         match self {

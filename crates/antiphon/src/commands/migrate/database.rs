@@ -28,8 +28,12 @@ const PARTITIONED: (&str, &str) = ("blocks", "minute");
 /// Minutes of a day: partitions begin with one.
 const DAY: i64 = 1_440;
 
-/// Rows read at once, and bytes after which what was read is written.
-const PAGE: i64 = 64;
+/// Rows that are read at once: the first time, at most, and how many bytes they shall have.
+const FIRST_PAGE: usize = 16;
+const LARGEST_PAGE: usize = 1_024;
+const PAGE: usize = 1 << 20;
+
+/// Bytes after which what was read is written.
 const BATCH: usize = 4 << 20;
 
 /// A table as both databases have it.
@@ -119,25 +123,18 @@ impl Table {
         Ok(u64::try_from(row.get::<i64>(0)?)?)
     }
 
-    async fn page(&self, read: &mut ReadTransaction, after: Option<&[Value]>) -> Result<Vec<Row>> {
-        let rows = match after {
-            None => read.rows(&self.first, &[PAGE.into()]).await,
-            Some(key) => read.rows(&self.next, &[key, &[PAGE.into()]].concat()).await,
-        };
-        rows.with_context(|| format!("cannot read {}", self.name))
-    }
-
     /// Reads every row.
     ///
     /// # Errors
     /// Those of the database.
     pub async fn content(&self, read: &mut ReadTransaction, progress: &Progress) -> Result<Content> {
         let mut content = Content::default();
-        let mut after = None;
+        let mut pages = Pages { table: self, after: None, limit: FIRST_PAGE };
         loop {
-            let rows = self.page(read, after.as_deref()).await?;
-            let Some(last) = rows.last() else { return Ok(content) };
-            after = Some(self.key_of(last));
+            let rows = pages.next(read).await?;
+            if rows.is_empty() {
+                return Ok(content);
+            }
             for row in &rows {
                 content.add(row);
             }
@@ -151,17 +148,15 @@ impl Table {
     /// Those of the databases.
     pub async fn copy(&self, source: &Database, target: &Target, goes_on: Start, progress: &Progress) -> Result<()> {
         let mut read = source.read().await?;
-        let mut after = match goes_on {
+        let after = match goes_on {
             Start::First => None,
             Start::Behind => target.database.read().await?.row(&self.last, &[]).await?.map(|row| self.key_of(&row)),
         };
+        let mut pages = Pages { table: self, after, limit: FIRST_PAGE };
         let (mut batch, mut size) = (Vec::new(), 0);
         loop {
-            let rows = self.page(&mut read, after.as_deref()).await?;
+            let rows = pages.next(&mut read).await?;
             let is_last = rows.is_empty();
-            if let Some(last) = rows.last() {
-                after = Some(self.key_of(last));
-            }
             size += rows.iter().map(size_of).sum::<usize>();
             batch.extend(rows.into_iter().map(|row| row.0));
             if is_last || size >= BATCH {
@@ -174,6 +169,29 @@ impl Table {
                 return Ok(());
             }
         }
+    }
+}
+
+/// The rows of a table, in the order of their keys, as many at a time as have about [`PAGE`] bytes.
+struct Pages<'a> {
+    table: &'a Table,
+    after: Option<Vec<Value>>,
+    limit: usize,
+}
+
+impl Pages<'_> {
+    /// The next rows; none at the end.
+    async fn next(&mut self, read: &mut ReadTransaction) -> Result<Vec<Row>> {
+        let limit = Value::Int(self.limit as i64);
+        let rows = match &self.after {
+            None => read.rows(&self.table.first, &[limit]).await,
+            Some(key) => read.rows(&self.table.next, &[&key[..], &[limit]].concat()).await,
+        };
+        let rows = rows.with_context(|| format!("cannot read {}", self.table.name))?;
+        self.after = rows.last().map(|last| self.table.key_of(last));
+        let size: usize = rows.iter().map(size_of).sum();
+        self.limit = if size < PAGE { (self.limit * 2).min(LARGEST_PAGE) } else { (self.limit / 2).max(1) };
+        Ok(rows)
     }
 }
 
