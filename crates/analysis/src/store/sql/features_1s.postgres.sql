@@ -27,11 +27,13 @@ create table layer_columns (
 
 -- The partials in the bytes of a block (features::cells). Absent numbers are null; those of a histogram are bin and
 -- count in turn.
-create function partials_of_block(shape text, width int, minute bigint, data bytea)
+create function partials_of_block(shape text, width int, minute bigint, stored bytea)
 returns table (second bigint, heard_from int, heard_to int, frames bigint, numbers float8[])
 language plpgsql immutable strict parallel safe as $$
 declare
-    size int := length(data);
+    -- A copy in memory: of what is kept apart from its row, each look at a byte would fetch all.
+    data bytea := stored || ''::bytea;
+    size int := length(stored);
     at int := 1;
     place int := 0;
     head bigint[];
@@ -276,6 +278,9 @@ declare
     mean float8;
     gate float8;
     bins bigint[];
+    found_bin float8;
+    found_count float8;
+    energy float8;
     every float8;
     above float8;
     counted float8;
@@ -316,14 +321,15 @@ begin
             every := 0;
             above := 0;
             counted := 0;
-            for index in 1 .. cardinality(bins) loop
-                every := every + power(10::float8, ((bins[index] + 0.5) / 10 + 0.691) / 10);
-                if (bins[index] + 0.5) / 10 > gate then
-                    above := above + power(10::float8, ((bins[index] + 0.5) / 10 + 0.691) / 10);
-                    counted := counted + 1;
+            for found_bin, found_count in select bin, count(*) from unnest(bins) as bin group by bin order by bin loop
+                energy := power(10::float8, ((found_bin + 0.5) / 10 + 0.691) / 10) * found_count;
+                every := every + energy;
+                if (found_bin + 0.5) / 10 > gate then
+                    above := above + energy;
+                    counted := counted + found_count;
                 end if;
             end loop;
-            integrated := lufs(above / counted * (mean / (every / cardinality(bins))));
+            integrated := lufs(above / nullif(counted, 0) * (mean / (every / cardinality(bins))));
         else
             gate := lufs(mean) - 20;
             bins := array(select bin from unnest(bins) as bin where (bin + 0.5) / 10 >= gate order by bin);
@@ -396,15 +402,7 @@ $$;
 -- there is one. `feature` is the query's name of the column, `version` the algorithm's version, `minute` that of the
 -- epoch: a condition on it is what an index serves. The function of the same name adds it to a range of time.
 create view features_1s as
-select sources.name as sensor, to_timestamp(found.second) as time, columns.feature, columns.version,
-    case columns.reading
-        when 'level' then case when found.numbers[columns.place] > 0
-            then greatest(10 * log(found.numbers[columns.place]), -150) when found.numbers[columns.place] = 0 then -150 end
-        when 'deviation' then sqrt(greatest(found.numbers[columns.place], 0))
-        when 'percentile' then exceeded(found.numbers, columns.place)
-        else found.numbers[columns.place]
-    end::real as value,
-    minutes.minute
+select sources.name as sensor, to_timestamp(found.second) as time, columns.feature, columns.version, reading.value, minutes.minute
 from sources
     join source_layers on source_layers.source = sources.id
     join layers on layers.id = source_layers.layer and layers.kind = 1
@@ -416,12 +414,22 @@ from sources
     cross join lateral seconds_of_minute(sources.id, layers.id, layouts.shape, layouts.rules, minutes.minute) as found
     join layer_columns as columns
         on columns.algorithm = layers.algorithm and columns.version = layers.version and columns.layer = layers.layer
-where sources.kind = 1;
+    cross join lateral (
+        select case columns.reading
+            when 'level' then case
+                when found.numbers[columns.place] > 0 then greatest(10 * log(found.numbers[columns.place]), -150)
+                when found.numbers[columns.place] = 0 then -150 end
+            when 'deviation' then sqrt(greatest(found.numbers[columns.place], 0))
+            when 'percentile' then exceeded(found.numbers, columns.place)
+            else found.numbers[columns.place]
+        end::real as value
+    ) as reading
+where sources.kind = 1 and reading.value is not null;
 
 create function features_1s(of_sensor text, since timestamptz, until timestamptz)
 returns table (sensor text, "time" timestamptz, feature text, version bigint, value real)
 language sql stable parallel safe as $$
     select found.sensor, found.time, found.feature, found.version, found.value from features_1s as found
-    where found.sensor = $1 and found.time >= $2 and found.time < $3 and found.value is not null
+    where found.sensor = $1 and found.time >= $2 and found.time < $3
         and found.minute >= floor(extract(epoch from $2) / 60)::bigint and found.minute <= floor(extract(epoch from $3) / 60)::bigint
 $$;

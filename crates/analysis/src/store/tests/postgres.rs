@@ -64,7 +64,8 @@ async fn the_view_gives_what_the_range_query_gives() {
                 let layer = series.layer_of(&stat).unwrap();
                 let of_layer =
                     |row: &&LayerRow| (row.algorithm.as_str(), row.layer.as_str()) == (descriptor.name, layer);
-                let row = layers.iter().find(of_layer).unwrap();
+                // Some are only kept where a plan asks for them.
+                let Some(row) = layers.iter().find(of_layer) else { continue };
                 for (time, cell) in read_cells(&mut tx, roof.id, row, Resolution::Second, from, to).await.unwrap() {
                     if let Some(found) = value(&cell, output, &stat, dimension) {
                         expected.insert((name.clone(), time), found);
@@ -73,9 +74,9 @@ async fn the_view_gives_what_the_range_query_gives() {
             }
         }
     }
-    assert!(expected.len() > 50_000, "{} values", expected.len());
+    assert!(expected.len() > 30_000, "{} values", expected.len());
     let all = "select feature, cast(extract(epoch from time) as bigint) * 1000000, cast(value as double precision)
-        from features_1s where sensor = 'roof' and value is not null";
+        from features_1s where sensor = 'roof'";
     let mut found: BTreeMap<(String, Micros), f32> = BTreeMap::new();
     for row in tx.rows(&text(all), &[]).await.unwrap() {
         let key = (row.get(0).unwrap(), row.get(1).unwrap());

@@ -30,8 +30,8 @@ async fn check_budget(on: Engine, seconds: i64) {
     let empty = size(&store).await;
     for batch in hour.chunks(20) {
         store.apply(batch).await;
+        store.vacuum().await;
     }
-    store.vacuum().await;
     let one_second = (size(&store).await - empty) * 24;
     for table in ["blocks", "recordings", "results", "annotations", "changes", "stale"] {
         println!("{table}: {:.2} MB a day", bytes_of(&store, table).await as f64 * 24.0 / 1e6);
@@ -44,8 +44,14 @@ async fn check_budget(on: Engine, seconds: i64) {
         one_second as f64 / 1e6,
         coarser as f64 / 1e6
     );
-    assert!(one_second <= 25_000_000, "{one_second} bytes a day at 1 s");
-    assert!(coarser <= 1_000_000, "{coarser} bytes a day at 1 min and coarser");
+    // A row of PostgreSQL has a head of 28 bytes, and its key a second time in the index.
+    let (most, most_coarser) = match (on, seconds) {
+        (Engine::Sqlite, _) => (25_000_000, 1_000_000),
+        (Engine::Postgres, 60..) => (30_000_000, 2_500_000),
+        (Engine::Postgres, _) => (40_000_000, 2_500_000),
+    };
+    assert!(one_second <= most, "{one_second} bytes a day at 1 s");
+    assert!(coarser <= most_coarser, "{coarser} bytes a day at 1 min and coarser");
 }
 
 async fn size(store: &Store) -> i64 {
@@ -55,16 +61,20 @@ async fn size(store: &Store) -> i64 {
     }
 }
 
-/// Bytes of a table with its indexes, and on PostgreSQL its partitions; all tables whose names are like a pattern.
+/// Bytes of a table with its indexes, and on PostgreSQL its partitions, of all tables whose names are like a pattern. The
+/// maps that PostgreSQL keeps of free space are left out: they are 32 KiB for a small table and nothing for a large one.
 async fn bytes_of(store: &Store, table: &str) -> i64 {
     let query = match store.db.reader().engine() {
         Engine::Sqlite => format!(
             "select sum(pgsize) from dbstat where name in (select name from sqlite_schema where tbl_name = '{table}')"
         ),
         Engine::Postgres => format!(
-            "select sum(pg_total_relation_size(oid))::bigint from pg_class
-             where relnamespace = current_schema()::regnamespace and relkind = 'r'
-                and (relname like '{table}' or relname like '{table}\\_%')"
+            "select sum(pg_relation_size(found.oid))::bigint
+             from pg_class as of_table, lateral (
+                select of_table.oid union all select indexrelid from pg_index where indrelid = of_table.oid
+                union all select of_table.reltoastrelid) as found (oid)
+             where of_table.relnamespace = current_schema()::regnamespace and of_table.relkind = 'r'
+                and (of_table.relname like '{table}' or of_table.relname like '{table}\\_%')"
         ),
     };
     store.count(query.leak()).await
