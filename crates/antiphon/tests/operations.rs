@@ -8,11 +8,12 @@ mod support;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use antiphon_servers::{Database, Durability, ObjectStore, Postgres, RabbitMq, VirtualHost};
 use support::steady::{Steady, assert_equal};
 use support::system::{Folders, System};
-use support::{MAY, parameter, rfc3339};
+use support::{MAY, PATIENCE, parameter, rfc3339};
 
 const ROLES: [&str; 8] = ["api", "query", "analyze", "analyze#2", "analyze-songs", "media", "write", "relay"];
 
@@ -45,11 +46,18 @@ fn compare_with_calm(load: &Steady, folder: &Path) -> usize {
 fn rotate(postgres: &Postgres, rabbitmq: &RabbitMq, folder: &Path, password: &str) {
     postgres.execute_as_admin(&format!("ALTER ROLE \"{ACCOUNT}\" PASSWORD '{password}'"));
     rabbitmq.user(ACCOUNT, password);
+    let connections = rabbitmq.connections(ACCOUNT);
+    assert!(!connections.is_empty(), "nobody was connected to the broker");
     let ended = postgres.execute_as_admin(&format!(
         "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = '{ACCOUNT}'"
     ));
-    assert_ne!(ended, "0", "nobody was connected");
+    assert_ne!(ended, "0", "nobody was connected to the database");
     rabbitmq.close_connections(ACCOUNT);
+    let deadline = Instant::now() + PATIENCE;
+    while !rabbitmq.connections(ACCOUNT).is_disjoint(&connections) {
+        assert!(Instant::now() < deadline, "a connection with the old password is still open");
+        std::thread::park_timeout(Duration::from_millis(50));
+    }
     // For a moment nobody knows the new password.
     replace(&folder.join("password"), password);
 }
@@ -131,7 +139,7 @@ fn all_roles_are_restarted_under_load_without_a_loss() {
                     }
                 }
                 asked.fetch_add(1, Ordering::Relaxed);
-                std::thread::park_timeout(std::time::Duration::from_millis(20));
+                std::thread::park_timeout(Duration::from_millis(20));
             }
         });
         load.probe(0);

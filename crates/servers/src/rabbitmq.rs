@@ -1,5 +1,6 @@
 //! RabbitMQ with management, Prometheus and MQTT, from Debian's package.
 
+use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::Command;
@@ -150,17 +151,17 @@ impl RabbitMq {
         self.manage("DELETE", &format!("users/{}", segment(name)), None);
     }
 
+    /// The names of an account's open connections.
+    #[must_use]
+    pub fn connections(&self, user: &str) -> BTreeSet<String> {
+        let listed = self.manage("GET", &format!("connections/username/{}", segment(user)), None);
+        let name = |connection: &Value| connection["name"].as_str().map(str::to_owned);
+        listed.as_array().into_iter().flatten().filter_map(name).collect()
+    }
+
     /// Closes every connection of an account, as an operator does after its password was changed.
     pub fn close_connections(&self, user: &str) {
-        // Connections are listed by their statistics, which some have not yet.
-        let listed = self.management("GET", "connections", None).map(|(_, answer)| answer).unwrap_or_default();
-        for connection in listed.as_array().into_iter().flatten() {
-            if connection["user"] == user
-                && let Some(name) = connection["name"].as_str()
-            {
-                let _ = self.management("DELETE", &format!("connections/{}", segment(name)), None);
-            }
-        }
+        self.manage("DELETE", &format!("connections/username/{}", segment(user)), None);
     }
 
     /// A request to the management interface below `/api/`; the status and the JSON answer (null without one).

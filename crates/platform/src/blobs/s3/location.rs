@@ -9,7 +9,7 @@ use url::Url;
 use crate::aws::{is_region, server_url};
 
 /// How long an answer is waited for, unless the address says otherwise.
-const ANSWER: Duration = Duration::from_secs(10);
+const ANSWER: Duration = Duration::from_secs(7);
 
 /// An address that was understood.
 #[derive(Debug)]
