@@ -20,16 +20,14 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// The variable that holds the mark.
 const MARK: &str = "ANTIPHON_TEST_SERVER";
 
-/// Kills what carries the mark `$1`, and its children (PostgreSQL's backends write their title over their environment).
+/// Kills what carries the mark `$1`, and what works in the folder `$2`: PostgreSQL's backends write their titles over
+/// their environment. A process leaves its folder last, after the memory that it shares with others.
 const KILL: &str = r#"
 victims() {
-    marked=$(grep -lzF "ANTIPHON_TEST_SERVER=$1" /proc/[0-9]*/environ 2>/dev/null | cut -d/ -f3)
-    [ -n "$marked" ] || return 0
-    cat /proc/[0-9]*/stat 2>/dev/null | awk -v marked="$marked" '
-        BEGIN { split(marked, list); for (n in list) is[list[n]] = 1 }
-        { pid = $1; sub(/^.*\) . /, ""); if (pid in is || $1 in is) print pid }'
+    grep -lzF "ANTIPHON_TEST_SERVER=$1" /proc/[0-9]*/environ 2>/dev/null | cut -d/ -f3
+    find /proc/[0-9]*/cwd -maxdepth 0 -lname "$2*" 2>/dev/null | cut -d/ -f3
 }
-while found=$(victims "$1") && [ -n "$found" ]; do
+while found=$(victims "$1" "$2") && [ -n "$found" ]; do
     kill -KILL $found 2>/dev/null
 done
 "#;
@@ -147,7 +145,8 @@ impl Process {
 
     /// SIGKILL for all processes; returns when they are gone.
     pub fn kill(&self) {
-        let status = Command::new("sh").args(["-c", KILL, "kill", &self.mark]).status().expect("sh runs");
+        let status =
+            Command::new("sh").args(["-c", KILL, "kill", &self.mark]).arg(&self.folder).status().expect("sh runs");
         assert!(status.success() || status.code() == Some(1), "the kill script failed: {status}");
         for mut child in self.launched.lock().expect("no holder panics").drain(..) {
             let _ = child.wait();
