@@ -6,7 +6,7 @@ mod world;
 
 use std::sync::Arc;
 
-use antiphon_analysis::ids::{RecordingId, piece_message, result_message};
+use antiphon_analysis::ids::{RecordingId, result_message};
 use antiphon_analysis::messages::descriptor_output::Kind;
 use antiphon_analysis::messages::{self, Aggregate, Descriptor, DescriptorOutput, Partial};
 use antiphon_analysis::topics;
@@ -200,7 +200,7 @@ async fn a_foreign_feature_is_asked_for_and_queried_beside_ours() {
         (asked.items[1].algorithm.as_str(), asked.items[1].parameters.as_str()),
         ("x-birds.activity", r#"{"threshold":0.25}"#)
     );
-    assert_eq!(delivery.message.id, piece_message(id.parse().unwrap(), 0));
+    assert_eq!(delivery.message.id, id);
 
     // Ours is visible although the recording is not stored: the foreign group is still to come.
     eventually("our results are stored", || async { csv(&world, "resolution=1s").await.lines().count() == 4 }).await;
@@ -306,7 +306,7 @@ async fn a_result_that_does_not_fit_is_a_dead_letter_and_one_that_came_too_early
         ("do not rise", |it| it.blocks[0].partials[0].second = 60),
         ("no layer", |it| it.blocks[0].layer = String::from("other")),
         ("no annotation of the type", |it| it.annotations[0].r#type = String::from("call")),
-        ("no algorithm of the group", |it| it.blocks[0].algorithm = String::from("level")),
+        ("no algorithm of the group", |it| it.annotations[0].algorithm = String::from("silence")),
     ];
     for (number, (expected, break_it)) in cases.iter().enumerate() {
         let mut broken = good();
