@@ -296,7 +296,7 @@ mod tests {
             ),
             (message("", Bytes::new()), "no bytes of audio"),
             (message("", &b"\xff\xff\xff"[..]), "neither JSON nor"),
-            (json("{\"timestamp\": 1"), "not JSON"),
+            (json("{\"timestamp\":"), "not JSON"),
             (json("[]"), "invalid"),
             (
                 json(r#"{"sensor_id": "yard", "timestamp": "2026-05-01T00:00:00Z", "audio_data": ""}"#),

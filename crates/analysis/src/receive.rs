@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named_without_what_may_be_secret() {
         let cases = [
-            ("http://radio.example.org/", "entry 1 names no sensor"),
+            ("http://radio.example.org/?a=b", "entry 1 names no sensor"),
             ("radio", "entry 1 has no ="),
             ("radio=x", "entry 1 has no address"),
             ("a=http://b/,radio=ftp://me:hush@x/", "entry 2 begins with ftp:"),

@@ -137,7 +137,7 @@ mod tests {
         assert_eq!(piece_length(2 * 8_000, LIMIT), Some(10 * SECOND));
         assert_eq!(piece_length(2 * 48_000, LIMIT), Some(6 * SECOND));
         assert_eq!(piece_length(4 * 44_100, LIMIT), Some(3 * SECOND));
-        assert_eq!(piece_length(4 * 48_000, LIMIT), Some(2 * SECOND));
+        assert_eq!(piece_length(4 * 48_000, LIMIT), Some(3 * SECOND));
         assert_eq!(piece_length(6 * 768_000, LIMIT), None);
     }
 
