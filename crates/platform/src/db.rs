@@ -34,6 +34,8 @@
 //!   `vanished_server_is_found_again`, `killed_server_keeps_what_was_committed`).
 //! - Credentials that were rotated MUST be taken up without an error, wrong ones MUST be told without being shown
 //!   (cases: `rotated_credentials_are_taken_up`, `wrong_password_is_told_but_not_shown`).
+//! - A connection MUST be encrypted, and the server's certificate checked, where its address says so
+//!   (case: `encrypted_and_verified_as_the_address_says`).
 //! - An account MUST need no right to make tables while the schema is current, and none to write for a [`Reader`]
 //!   (case: `accounts_need_no_more_than_their_role`).
 //! - A standby MUST be readable and say how stale it is (case: `standby_is_read_and_tells_its_age`).

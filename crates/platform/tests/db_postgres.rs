@@ -250,6 +250,24 @@ async fn wrong_password_is_told_but_not_shown() {
     assert!(!unknown.contains("gue55ed"), "{unknown}");
 }
 
+/// Encryption, and who the server is, are checked as far as the address asks for it.
+#[tokio::test]
+async fn encrypted_and_verified_as_the_address_says() {
+    let server = Postgres::start(Durability::None);
+    let space = server.database();
+    let authority = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(authority.path(), server.authority()).unwrap();
+    let ours = format!("{}?sslmode=verify-full&sslrootcert={}", space.url(), authority.path().display());
+    let database = Database::open(ours, MIGRATIONS).await.unwrap();
+    let text = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
+    let encrypted = database.read().await.unwrap().row(&Statement { name: "ssl", text }, &[]).await.unwrap().unwrap();
+    assert!(encrypted.get::<bool>(0).unwrap());
+    // The machine's own list of authorities does not hold that of the tests.
+    let strangers = Reader::open(format!("{}?sslmode=verify-full", space.url()), MIGRATIONS).await.err();
+    let is_told = matches!(&strangers, Some(DbError::Unavailable(words)) if words.contains("certificate"));
+    assert!(is_told, "{strangers:?}");
+}
+
 /// A writer without the right to make tables, and a reader without the right to write, once the schema is there.
 #[tokio::test]
 async fn accounts_need_no_more_than_their_role() {
