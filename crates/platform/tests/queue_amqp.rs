@@ -449,3 +449,52 @@ async fn tls_trusts_only_whom_it_is_told_to() {
     let mut consumer = queue.consume(one, 1).await.unwrap();
     assert_eq!(next(consumer.as_mut()).await.message, message("0"));
 }
+
+/// A way to the broker on which each `Z` on its way there becomes a byte that no UTF-8 has.
+async fn garbling(broker: std::net::SocketAddr) -> std::net::SocketAddr {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (client, _) = listener.accept().await.unwrap();
+        let server = tokio::net::TcpStream::connect(broker).await.unwrap();
+        let ((mut from_client, mut to_client), (mut from_server, mut to_server)) =
+            (client.into_split(), server.into_split());
+        tokio::spawn(async move { tokio::io::copy(&mut from_server, &mut to_client).await });
+        let mut bytes = [0; 4096];
+        while let Ok(count @ 1..) = from_client.read(&mut bytes).await {
+            bytes[..count].iter_mut().filter(|byte| **byte == b'Z').for_each(|byte| *byte = 0xff);
+            to_server.write_all(&bytes[..count]).await.unwrap();
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_foreign_text_that_is_no_utf8_blocks_nothing() {
+    let server = RabbitMq::shared();
+    let vhost = server.vhost();
+    let queue = open_declared(vhost.url()).await;
+    let [one, ..] = groups();
+    let url = vhost.url_at(garbling(server.address()).await);
+    let connection = Connection::connect(&url, ConnectionProperties::default()).await.unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
+    let mut headers = FieldTable::default();
+    headers.insert("keyZ".into(), AMQPValue::LongString("Z".into()));
+    let properties = BasicProperties::default()
+        .with_headers(headers)
+        .with_timestamp(1)
+        .with_priority(1)
+        .with_content_type("Z/Z".into())
+        .with_message_id("idZ".into())
+        .with_app_id("Z".into());
+    send(&channel, &names::topic_exchange(one.topic), "keyZ", properties, b"Z").await;
+    let mut consumer = queue.consume(one, 1).await.unwrap();
+    let delivery = next(consumer.as_mut()).await;
+    assert_eq!((delivery.message.id.as_str(), delivery.message.kind.as_str(), delivery.deliveries), ("id?", "?/?", 1));
+    assert_eq!(delivery.message.body.as_ref(), [0xff]);
+    delivery.dead("who wrote this?").await.unwrap();
+    let mut dead = queue.consume_dead(one, 1).await.unwrap();
+    assert_eq!(next(dead.as_mut()).await.message.id, "id?");
+}

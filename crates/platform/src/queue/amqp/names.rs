@@ -28,7 +28,8 @@ pub const INBOX_EXCHANGE: &str = "amq.topic";
 /// What the queues of [`INBOX`]'s groups are bound to.
 pub const INBOX_BINDING: &str = "sensors.*.recordings";
 
-/// The routing key of a message that waits, or is dead, in a group's exchanges: see the module.
+/// The routing key of dead letters in a group's exchange `aside`.
+#[cfg(feature = "amqp")]
 pub(super) const DEAD: &str = "dead";
 
 /// The exchange that a topic's messages are published to.
