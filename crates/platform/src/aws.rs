@@ -36,6 +36,7 @@ pub(crate) fn server_url(text: &str) -> Option<url::Url> {
 
 /// Whether an answer means that the credentials are wrong or old, so that others may help. An answer to HEAD has no
 /// body that could tell it from a missing permission.
+#[cfg(feature = "s3")]
 pub(crate) fn credentials_refused(error: &object_store::Error) -> bool {
     const CODES: [&str; 10] = [
         "AuthFailure",

@@ -12,8 +12,9 @@
 //!   and a key below a key MUST be another object (cases: `other_keys_are_refused`,
 //!   `key_below_a_key_is_another_object`).
 //! - A whole object whose bytes do not match their checksum MUST end in [`BlobError::Damaged`]
-//!   (case: `damaged_bytes_are_told`).
-//! - A handle for reading only MUST refuse to put and delete (case: `read_handle_refuses_to_write`).
+//!   (cases: `damaged_bytes_are_told`, `damaged_objects_are_told`).
+//! - A handle for reading only MUST refuse to put and delete (cases: `read_handle_refuses_to_write`,
+//!   `s3_read_handle_refuses_to_write`).
 //! - [`Blobs::link`], where an engine has links, MUST give the bytes of exactly that object to whoever holds it, until
 //!   it expires and no longer (cases: `link_gives_the_bytes`, `link_expires`, `changed_link_is_refused`).
 //! - Waiting for a server MUST be bounded (cases: `stalled_server_is_told`, `killed_server_is_told`).

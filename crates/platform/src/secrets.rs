@@ -201,6 +201,7 @@ struct Shared {
     /// Held by the one who asks AWS, so that many who wait for the same are one question.
     asking: tokio::sync::Mutex<()>,
     /// What the environment says of AWS; `None`: this process's.
+    #[cfg(feature = "aws")]
     environment: Option<Vec<(String, String)>>,
     #[cfg(feature = "aws")]
     keeper: std::sync::OnceLock<Result<aws::Keeper, String>>,
@@ -221,10 +222,12 @@ impl Secrets {
     /// Follows references; `environment` says how AWS is reached, in its own variables (`AWS_REGION`,
     /// `AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL`, ...), `None` that this process's does.
     #[must_use]
+    #[cfg_attr(not(feature = "aws"), expect(unused_variables, reason = "only the client of AWS reads it"))]
     pub fn with_environment(environment: Option<Vec<(String, String)>>) -> Self {
         let shared = Shared {
             remembered: Mutex::default(),
             asking: tokio::sync::Mutex::default(),
+            #[cfg(feature = "aws")]
             environment,
             #[cfg(feature = "aws")]
             keeper: std::sync::OnceLock::new(),

@@ -52,7 +52,7 @@ impl Waits {
 #[derive(Clone)]
 pub(crate) struct Connector {
     waits: Waits,
-    tls: ClientConfig,
+    tls: Arc<ClientConfig>,
 }
 
 impl fmt::Debug for Connector {
@@ -77,7 +77,7 @@ impl Connector {
                 builder().with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth()
             }
         };
-        Self { waits, tls }
+        Self { waits, tls: Arc::new(tls) }
     }
 
     /// A client that waits for a connection for `connect`.
@@ -87,7 +87,7 @@ impl Connector {
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(IDLE_CONNECTION));
         tcp.set_connect_timeout(Some(connect));
-        let tls = HttpsConnectorBuilder::new().with_tls_config(self.tls.clone());
+        let tls = HttpsConnectorBuilder::new().with_tls_config(ClientConfig::clone(&self.tls));
         let client = legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_CONNECTION)

@@ -45,10 +45,17 @@ pub async fn key_below_a_key_is_another_object(blobs: Arc<dyn Blobs>) {
 pub async fn range_gives_exactly_those_bytes(blobs: Arc<dyn Blobs>) {
     let bytes = pattern(3, 700_000);
     blobs.put("a", once(bytes.clone())).await.unwrap();
-    for (from, to) in [(0, 1), (5, 5), (262_143, 262_145), (1, 699_999), (699_999, 900_000), (700_000, 700_001)] {
+    for (from, to) in
+        [(0, 1), (5, 5), (262_143, 262_145), (1, 699_999), (699_999, 900_000), (700_000, 700_001), (5, u64::MAX)]
+    {
         let got = collect(blobs.get("a", Some(from..to)).await.unwrap()).await.unwrap();
         let clip = |at: u64| usize::try_from(at).unwrap().min(bytes.len());
         assert_eq!(got, bytes[clip(from)..clip(to)], "{from}..{to}");
+    }
+    blobs.put("empty", once("")).await.unwrap();
+    assert_eq!(collect(blobs.get("empty", Some(0..5)).await.unwrap()).await.unwrap(), b"");
+    for range in [0..1, 3..3] {
+        assert!(matches!(blobs.get("none", Some(range)).await.err(), Some(BlobError::NotFound(_))));
     }
 }
 

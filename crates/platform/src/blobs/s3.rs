@@ -95,7 +95,7 @@ impl S3Blobs {
     /// - `region=NAME`: else `AWS_REGION`, `AWS_DEFAULT_REGION`, or `us-east-1`,
     /// - `style=path|virtual`: whether the bucket is in the path (of servers, by default) or the host name,
     /// - `encryption=AES256|kms`, `kms_key=ID`: what the server is told to encrypt new objects with,
-    /// - `timeout=SECONDS`: how long one answer is waited for (0.1 to 300; 10 by default; a part three times that),
+    /// - `timeout=SECONDS`: how long one answer is waited for (0.1 to 300; 7 by default; a part three times that),
     /// - `session_token=TOKEN`: belongs to a key and secret that expire.
     ///
     /// Without key and secret AWS's standard places are asked: environment, web identity (IRSA), pod identity, task
@@ -219,6 +219,17 @@ impl Bucket {
         got.map_err(|error| self.failed(key, &error))
     }
 
+    /// A range that is not empty, clipped to the object's end; `None` when it begins behind that.
+    async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Option<GetResult>, BlobError> {
+        // Servers read the numbers as signed ones.
+        let range = GetRange::Bounded(range.start..range.end.min(i64::MAX.unsigned_abs()));
+        let (path, options) = (self.path(key), GetOptions { range: Some(range), ..GetOptions::default() });
+        match self.request(|| self.store.get_opts(&path, options.clone())).await {
+            Err(error) if told(&error).starts_with("416") => Ok(None),
+            got => got.map(Some).map_err(|error| self.failed(key, &error)),
+        }
+    }
+
     /// The size and checksum of an object that was found.
     async fn info_of(&self, key: &str, size: u64, attributes: &Attributes) -> Result<BlobInfo, BlobError> {
         let damaged = || BlobError::Damaged(key.to_owned());
@@ -328,16 +339,14 @@ impl Blobs for S3Blobs {
             let (found, info) = self.bucket.find(key, GetOptions::default()).await?;
             return Ok(verified(self.bucket.plain(key, found), key.to_owned(), info));
         };
-        let head = GetOptions { head: true, ..GetOptions::default() };
-        // S3 refuses a range that is empty or begins behind the end.
-        let size = self.bucket.get(key, head).await?.meta.size;
-        let range = range.start.min(size)..range.end.min(size);
         if range.is_empty() {
+            self.bucket.get(key, GetOptions { head: true, ..GetOptions::default() }).await?;
             return Ok(Box::pin(futures::stream::empty()));
         }
-        let options = GetOptions { range: Some(GetRange::Bounded(range)), ..GetOptions::default() };
-        let found = self.bucket.get(key, options).await?;
-        Ok(self.bucket.plain(key, found))
+        Ok(match self.bucket.get_range(key, range).await? {
+            Some(found) => self.bucket.plain(key, found),
+            None => Box::pin(futures::stream::empty()),
+        })
     }
 
     async fn delete(&self, key: &str) -> Result<(), BlobError> {

@@ -44,7 +44,10 @@ const PORTS: [Port; 4] = [
         title: "Blobs",
         law: "crates/platform/src/blobs.rs",
         contract: Some("crates/platform/src/blobs/contract.rs"),
-        engines: &[("folder", "crates/platform/tests/blobs_contract.rs")],
+        engines: &[
+            ("folder", "crates/platform/tests/blobs_contract.rs"),
+            ("S3", "crates/platform/tests/s3_contract.rs"),
+        ],
     },
     Port { title: "Files below the engines", law: "crates/platform/src/disk.rs", contract: None, engines: &[] },
 ];

@@ -154,7 +154,7 @@ async fn a_failed_or_dropped_large_put_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn damaged_bytes_are_told() {
+async fn damaged_objects_are_told() {
     let bucket = Server::shared().bucket();
     let blobs = open(&bucket.url()).await;
     let checksum = to_hex(&Sha256::digest(b"what was put").into());
@@ -196,7 +196,7 @@ async fn bytes_that_change_on_the_way_are_never_taken() {
 }
 
 #[tokio::test]
-async fn read_handle_refuses_to_write() {
+async fn s3_read_handle_refuses_to_write() {
     let bucket = Server::shared().bucket();
     let blobs = S3Blobs::open(bucket.url(), Access::Read).await.unwrap();
     assert!(matches!(blobs.put("a", once("x")).await, Err(BlobError::NotPermitted)));
