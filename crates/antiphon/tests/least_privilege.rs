@@ -141,7 +141,9 @@ impl Drop for Servers {
     fn drop(&mut self) {
         for role in &self.roles {
             let account = account(role["name"].as_str().unwrap());
-            RabbitMq::shared().remove_user(&account);
+            if !role["grants"]["rabbitmq"].is_null() {
+                RabbitMq::shared().remove_user(&account);
+            }
             let known = format!("SELECT 1 FROM pg_roles WHERE rolname = '{account}'");
             if !self.database.execute_as_admin(&known).trim().is_empty() {
                 self.database.execute_as_admin(&format!("DROP OWNED BY {account}; DROP ROLE {account};"));
@@ -308,7 +310,7 @@ fn postgresql_refuses(servers: &Servers) -> usize {
              RETURN 'permitted';
          EXCEPTION
              WHEN insufficient_privilege THEN RETURN 'refused';
-             WHEN not_null_violation THEN RETURN 'permitted';
+             WHEN integrity_constraint_violation THEN RETURN 'permitted';
          END $$",
     );
     let tables = database.execute_as_admin(

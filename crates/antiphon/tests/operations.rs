@@ -20,11 +20,6 @@ const ROLES: [&str; 8] = ["api", "query", "analyze", "analyze#2", "analyze-songs
 /// The account of the system under test, on both servers.
 const ACCOUNT: &str = "antiphon-app";
 
-/// Recordings a second.
-fn rate() -> u32 {
-    parameter("OPERATIONS_TEST_RATE", 50)
-}
-
 /// Makes a file's content another, at once for whoever reads it.
 fn replace(path: &Path, content: &str) {
     let new = path.with_extension("new");
@@ -88,10 +83,11 @@ fn credentials_are_rotated_under_load_without_a_restart_or_a_loss() {
     settings.push((String::from("ANTIPHON_BLOBS__URL"), bucket.url()));
     let system = System::start(&folder.path().join("rotated"), Folders::Each, &settings, &ROLES);
     let load = Steady::new(&system.operator(), &system.url());
+    let rate = load.bearable(parameter("OPERATIONS_TEST_RATE", 100));
     let processes = system.pids();
     std::thread::scope(|scope| {
         let ended = load.ends_with_this();
-        scope.spawn(|| load.run(rate()));
+        scope.spawn(|| load.run(rate));
         load.probe(0);
         for number in 1..=5 {
             rotate(&postgres, &rabbitmq, folder.path(), &format!("rotated-{number}"));
@@ -122,10 +118,11 @@ fn all_roles_are_restarted_under_load_without_a_loss() {
     .map(|(name, value)| (name.to_owned(), value));
     let system = System::start(&folder.path().join("restarted"), Folders::Each, &settings, &ROLES);
     let load = Steady::new(&system.operator(), &system.url());
+    let rate = load.bearable(parameter("OPERATIONS_TEST_RATE", 100));
     let (asked, unanswered) = (AtomicU32::new(0), AtomicU32::new(0));
     std::thread::scope(|scope| {
         let ended = load.ends_with_this();
-        scope.spawn(|| load.run(rate()));
+        scope.spawn(|| load.run(rate));
         // A reader who asks all the time: an answer is right, or there is none, and asking again helps.
         scope.spawn(|| {
             let (client, url) = (system.operator(), system.url());

@@ -14,6 +14,8 @@ use super::{Client, MAY, PATIENCE, rfc3339, wav};
 /// The sensors, and one more that sends long recordings.
 const SENSORS: [&str; 9] = ["s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7", "long"];
 const STEADY: u32 = 8;
+/// How many recordings show what the machine can bear.
+const MEASURED: u32 = 400;
 /// Heard by [`Steady::probe`] only.
 const PROBE: &str = "probe";
 const RATE: u32 = 8_000;
@@ -48,12 +50,31 @@ impl Steady {
         }
     }
 
-    /// Sends so many recordings a second until [`Steady::end`]; returns when the last was accepted.
+    /// The recordings a second that leave the machine room for recovery: a third of what it stores when it is given
+    /// as many as it takes, and at most `wanted`.
+    pub fn bearable(&self, wanted: u32) -> u32 {
+        let began = Instant::now();
+        let numbers = AtomicU32::new(0);
+        self.senders(&|| {
+            let ended = numbers.fetch_add(1, Ordering::Relaxed) >= MEASURED;
+            (!ended).then(|| self.next.fetch_add(1, Ordering::Relaxed))
+        });
+        self.wait_until_all_stored();
+        let stored = f64::from(MEASURED) / began.elapsed().as_secs_f64();
+        let rate = wanted.min((stored / 3.0) as u32).max(5);
+        println!(
+            "{stored:.0} recordings a second are stored without a fault; {rate} a second are sent, {wanted} wanted"
+        );
+        rate
+    }
+
+    /// Sends so many recordings a second until it is to end; returns when the last was accepted.
     pub fn run(&self, per_second: u32) {
         let began = Instant::now();
+        let first = self.next.load(Ordering::Relaxed);
         self.senders(&|| {
             let number = self.next.fetch_add(1, Ordering::Relaxed);
-            let due = began + Duration::from_secs(u64::from(number)) / per_second;
+            let due = began + Duration::from_secs(u64::from(number - first)) / per_second;
             while let Some(left) = due.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
                 if self.ended.load(Ordering::Relaxed) {
                     return None;
