@@ -52,6 +52,7 @@ fn main() {
         let database = Database::open(space.url(), &[TABLES]).await.expect("a database");
         empty_transactions(&database, round).await;
     });
+    drop(space);
     server.stop();
 }
 
