@@ -13,6 +13,9 @@ use crate::aws::{Chain, Connector, Waits, innermost, is_region, server_url, told
 /// How long one answer is waited for.
 const ANSWER: Duration = Duration::from_secs(3);
 
+/// How long to wait before asking once more.
+const PAUSE: Duration = Duration::from_millis(200);
+
 /// How long all of a look-up may take, with credentials and repeats.
 const WHOLE: Duration = Duration::from_secs(10);
 
@@ -47,6 +50,7 @@ impl Keeper {
             match self.ask(service, name).await {
                 Err(refusal) if refusal.again => {
                     self.chain.renew().await.map_err(|error| told(&error))?;
+                    tokio::time::sleep(PAUSE).await;
                     self.ask(service, name).await.map_err(|refusal| refusal.said)
                 }
                 result => result.map_err(|refusal| refusal.said),
