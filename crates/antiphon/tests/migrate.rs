@@ -76,16 +76,20 @@ fn what_was_on_a_data_folder_is_on_servers_after_a_migration_that_was_killed() {
     let elsewhere = folder.path().join("elsewhere");
     let old = contents(&data);
 
-    // Killed at several moments, the last ones with the most done.
-    for number in 1..=4 {
+    // Killed at several moments, later ones with more done.
+    let mut killed = 0;
+    for milliseconds in [50, 200, 500, 1_000, 2_000] {
         let mut child = command(&elsewhere, &arguments, &[]).stdout(Stdio::null()).spawn().unwrap();
-        let deadline = Instant::now() + Duration::from_millis(400 * number);
+        let deadline = Instant::now() + Duration::from_millis(milliseconds);
         while Instant::now() < deadline && child.try_wait().unwrap().is_none() {
             std::thread::park_timeout(Duration::from_millis(10));
         }
+        killed += usize::from(child.try_wait().unwrap().is_none());
         let _ = child.kill();
         child.wait().unwrap();
     }
+    assert!(killed > 0, "no run was killed");
+    println!("{killed} runs killed");
     let done = command(&elsewhere, &arguments, &[]).output().unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     let report: Value = serde_json::from_slice(&done.stdout).unwrap();
@@ -111,6 +115,8 @@ fn what_was_on_a_data_folder_is_on_servers_after_a_migration_that_was_killed() {
     for id in waiting {
         wait_stored(&client, up.url(), &id);
     }
+    let letters = client.get(&format!("{}/api/v1/dead-letters", up.url())).unwrap().json();
+    assert!(!letters["items"].as_array().unwrap().is_empty(), "the dead letters are gone");
     delete_waiting(&client, up.url());
     let stored = stored.into_inner().unwrap();
     let after = answers(&client, up.url(), stored.keys());
@@ -118,8 +124,6 @@ fn what_was_on_a_data_folder_is_on_servers_after_a_migration_that_was_killed() {
     for (path, answer) in &before {
         assert_eq!(answer, &after[path], "{path}");
     }
-    let letters = client.get(&format!("{}/api/v1/dead-letters", up.url())).unwrap().json();
-    assert!(!letters["items"].as_array().unwrap().is_empty(), "the dead letters are gone");
     assert!(up.stop().success());
 }
 

@@ -209,8 +209,9 @@ mod tests {
         let tables = tables_of_the_schema();
         let mut done = BTreeSet::from([(String::from("schema_migrations"), Select)]);
         for (path, text) in sources("sql") {
-            let name = path.display().to_string();
-            if name.contains("migration") || name.contains("schema") {
+            let is_in = |script: &str| script.contains(text.trim());
+            let makes_tables = migrations().iter().any(|step| is_in(step.sqlite) || is_in(step.postgres));
+            if makes_tables || path.to_string_lossy().contains("/migrations/") || text.contains("create table") {
                 continue;
             }
             let text: String =

@@ -80,7 +80,7 @@ async fn migrate(arguments: &Arguments, globals: &Globals) -> Result<ExitCode> {
 
     let opened = Database::open(database_address(&target.database), &migrations()).await;
     let database = opened.context("cannot open the target's database")?;
-    let goes_on = begin(&folder, target, &database, from_database).await?;
+    let begun = begin(&folder, target, &database, from_database).await?;
 
     let objects = if stays(&target.blobs, from_blobs) {
         blobs::Moved::default()
@@ -93,10 +93,15 @@ async fn migrate(arguments: &Arguments, globals: &Globals) -> Result<ExitCode> {
         &format!("blobs: {} with {} bytes, the same there", counted_u64(objects.objects, "object"), objects.bytes),
     )?;
 
-    let rows = copy_tables(from_database, &database, target, goes_on, json).await?;
+    let rows = copy_tables(from_database, &database, target, begun, json).await?;
+    if matches!(begun, Begun::Now | Begun::Before) {
+        note(&folder, &format!("{}\n{ROWS}\n", place_of(target).await?))?;
+    }
 
     let mut messages = Vec::new();
-    if !stays(&target.queue, from_queue) && from_queue.exists() {
+    if begun == Begun::AndEnded {
+        say(json, "queue: its messages went over before")?;
+    } else if !stays(&target.queue, from_queue) && from_queue.exists() {
         let access = QueueAccess { publish: roles::EVERY_TOPIC.to_vec(), ..QueueAccess::default() };
         let engine = QueueEngine::open(&target.queue, access).await.context("cannot open the target's queue")?;
         engine.handle().declare(&topics::ALL).await.context("cannot declare the target's groups")?;
@@ -108,6 +113,7 @@ async fn migrate(arguments: &Arguments, globals: &Globals) -> Result<ExitCode> {
     for (group, moved) in &messages {
         say(json, &format!("queue {}: {} waiting, {} dead", group.name, moved.waiting, moved.dead))?;
     }
+    note(&folder, &format!("{}\n{ENDED}\n", place_of(target).await?))?;
     if json {
         let tables: BTreeMap<_, _> = rows.iter().map(|(table, content)| (*table, shown(content))).collect();
         let groups: BTreeMap<_, _> = messages
@@ -152,14 +158,32 @@ fn same(one: &Path, other: &Path) -> bool {
     canonical(one) == canonical(other)
 }
 
-/// Whether this goes on with a migration to the same place, or begins one to a place where nothing is yet.
-async fn begin(folder: &DataFolder, target: &Locations, database: &Database, from: &Path) -> Result<Start> {
-    let mark = folder.path().join(MARK);
+/// How far a migration to some place was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Begun {
+    /// It begins now.
+    Now,
+    /// It was begun, and goes on.
+    Before,
+    /// All rows are there and were compared. What comes after adds to them, so they are not compared again.
+    WithRows,
+    /// Everything is there already.
+    AndEnded,
+}
+
+/// What the last line of the mark says when all rows are there, and when everything is.
+const ROWS: &str = "all rows are there";
+const ENDED: &str = "everything is there";
+
+/// Looks how far a migration to the same place was; a new one begins where nothing is yet only.
+async fn begin(folder: &DataFolder, target: &Locations, database: &Database, from: &Path) -> Result<Begun> {
     let place = place_of(target).await?;
-    if let Ok(begun) = std::fs::read_to_string(&mark)
-        && begun.trim_end() == place
-    {
-        return Ok(Start::Behind);
+    let mark = std::fs::read_to_string(folder.path().join(MARK)).unwrap_or_default();
+    match mark.lines().collect::<Vec<_>>()[..] {
+        [at] if at == place => return Ok(Begun::Before),
+        [at, ROWS] if at == place => return Ok(Begun::WithRows),
+        [at, ENDED] if at == place => return Ok(Begun::AndEnded),
+        _ => {}
     }
     let source = open_source(from).await?;
     let mut read = database.read().await?;
@@ -173,9 +197,14 @@ async fn begin(folder: &DataFolder, target: &Locations, database: &Database, fro
             counted_u64(rows, "row")
         );
     }
-    disk::write_atomic(&disk::LocalDisk, &mark, format!("{place}\n").as_bytes())
-        .with_context(|| format!("cannot write {}", mark.display()))?;
-    Ok(Start::First)
+    note(folder, &format!("{place}\n"))?;
+    Ok(Begun::Now)
+}
+
+fn note(folder: &DataFolder, text: &str) -> Result<()> {
+    let mark = folder.path().join(MARK);
+    let written = disk::write_atomic(&disk::LocalDisk, &mark, text.as_bytes());
+    written.with_context(|| format!("cannot write {}", mark.display()))
 }
 
 /// Which database that is, without what is secret and may change.
@@ -194,7 +223,7 @@ async fn copy_tables(
     from: &Path,
     database: &Database,
     target: &Locations,
-    goes_on: Start,
+    begun: Begun,
     json: bool,
 ) -> Result<Vec<(&'static str, Content)>> {
     let source = open_source(from).await?;
@@ -204,32 +233,30 @@ async fn copy_tables(
         let total = table.count(&mut source.read().await?).await?;
         let bar = |what: &str| Progress::new(&format!("{what} {}", table.name), if json { 0 } else { total });
         let here = table.content(&mut source.read().await?, &bar("reading")).await?;
-        let is_same = async || -> Result<bool> {
-            Ok(table.content(&mut database.read().await?, &bar("comparing")).await? == here)
+        let rows_here = counted_u64(here.rows, "row");
+        let found = if matches!(begun, Begun::WithRows | Begun::AndEnded) {
+            "compared before"
+        } else {
+            let is_same = async || -> Result<bool> {
+                Ok(table.content(&mut database.read().await?, &bar("comparing")).await? == here)
+            };
+            let start = if begun == Begun::Now { Start::First } else { Start::Behind };
+            table.copy(&source, &target, start, &bar("copying")).await?;
+            let mut arrived = is_same().await?;
+            if !arrived && start == Start::Behind {
+                // Rows may be missing before the last one that is there, if somebody removed some.
+                table.copy(&source, &target, Start::First, &bar("copying again")).await?;
+                arrived = is_same().await?;
+            }
+            ensure!(
+                arrived,
+                "{} is not the same in both databases, although everything was copied. Nothing may write to either \
+                 meanwhile; empty the target and try again",
+                table.name
+            );
+            "the same in both"
         };
-        table.copy(&source, &target, goes_on, &bar("copying")).await?;
-        let mut arrived = is_same().await?;
-        if !arrived && goes_on == Start::Behind {
-            // Rows may be missing before the last one that is there, if somebody removed some.
-            table.copy(&source, &target, Start::First, &bar("copying again")).await?;
-            arrived = is_same().await?;
-        }
-        ensure!(
-            arrived,
-            "{} is not the same in both databases, although everything was copied. Nothing may write to either \
-             meanwhile; empty the target and try again",
-            table.name
-        );
-        let content = shown(&here);
-        say(
-            json,
-            &format!(
-                "table {}: {}, checksum {} in both",
-                table.name,
-                counted_u64(here.rows, "row"),
-                content["checksum"]
-            ),
-        )?;
+        say(json, &format!("table {}: {rows_here}, checksum {:032x}, {found}", table.name, here.sum))?;
         rows.push((table.name, here));
     }
     target.count_on().await?;
