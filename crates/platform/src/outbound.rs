@@ -111,19 +111,24 @@ impl Response {
         Ok(None)
     }
 
-    /// All of the body, if it has at most `limit` bytes.
+    /// All of the body, if it has at most `limit` bytes and comes within 10 s.
     ///
     /// # Errors
-    /// [`OutboundError::BrokeOff`], also for more bytes.
+    /// [`OutboundError::BrokeOff`], also for more bytes and more time.
     pub async fn whole(mut self, limit: usize) -> Result<Vec<u8>, OutboundError> {
-        let mut all = Vec::new();
-        while let Some(chunk) = self.chunk().await? {
-            if all.len() + chunk.len() > limit {
-                return Err(OutboundError::BrokeOff(format!("it has more than {limit} bytes")));
+        let reading = async {
+            let mut all = Vec::new();
+            while let Some(chunk) = self.chunk().await? {
+                if all.len() + chunk.len() > limit {
+                    return Err(OutboundError::BrokeOff(format!("it has more than {limit} bytes")));
+                }
+                all.extend_from_slice(&chunk);
             }
-            all.extend_from_slice(&chunk);
-        }
-        Ok(all)
+            Ok(all)
+        };
+        timeout(PATIENCE, reading)
+            .await
+            .unwrap_or_else(|_| Err(OutboundError::BrokeOff(format!("it took longer than {} s", PATIENCE.as_secs()))))
     }
 }
 

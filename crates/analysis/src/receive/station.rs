@@ -122,8 +122,9 @@ fn is_playlist(response: &Response) -> bool {
     let kind = response.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let path = response.url.path().to_ascii_lowercase();
-    let named = [".m3u8", ".m3u", ".pls"].iter().any(|ending| path.ends_with(ending));
-    kind.ends_with("mpegurl") || kind == "audio/x-scpls" || named && !kind.starts_with("audio/mpeg;")
+    let is_named_so = [".m3u8", ".m3u", ".pls"].iter().any(|ending| path.ends_with(ending));
+    // Some stations call their stream a list.
+    kind.ends_with("mpegurl") || kind == "audio/x-scpls" || is_named_so && !kind.starts_with("audio/")
 }
 
 /// Receives a stream that is one endless answer, with or without titles.
