@@ -36,5 +36,4 @@ pub const EVERY_FOREIGN: Group = Group::every_foreign(RECORDINGS);
 pub const ALL: [Group; 6] = [ADMIT, ANALYZE, MEDIA, ANALYZE_SONGS, WRITE, KEEP_DESCRIPTORS];
 
 /// Every group of ours, and the foreign ones together: whose dead letters are taken into the database.
-pub const ALL_AND_FOREIGN: [Group; 7] =
-    [ADMIT, ANALYZE, MEDIA, ANALYZE_SONGS, WRITE, KEEP_DESCRIPTORS, EVERY_FOREIGN];
+pub const ALL_AND_FOREIGN: [Group; 7] = [ADMIT, ANALYZE, MEDIA, ANALYZE_SONGS, WRITE, KEEP_DESCRIPTORS, EVERY_FOREIGN];

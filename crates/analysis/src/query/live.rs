@@ -19,9 +19,9 @@ use serde_json::{Map, Value, json};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::columns::output_of;
 use super::format::number;
 use super::heard::coverage;
-use super::columns::output_of;
 use super::select::{self, Selected};
 use super::{Api, open};
 use crate::descriptors::Known;

@@ -85,12 +85,7 @@ impl Request {
         Self::from_params(kind, source, &Params::parse(query, known(kind))?, &Known::default())
     }
 
-    pub(super) fn from_params(
-        kind: SourceKind,
-        source: &str,
-        params: &Params,
-        known: &Known,
-    ) -> Result<Self, Problem> {
+    pub(super) fn from_params(kind: SourceKind, source: &str, params: &Params, known: &Known) -> Result<Self, Problem> {
         let (from, to) = range(kind, params)?;
         let features = select::features(params.list("features")?.as_deref(), known)?;
         let stats = params.list("stat")?;

@@ -93,9 +93,8 @@ type Matches<'a> = &'a dyn Fn(&Descriptor, &Output) -> bool;
 
 /// The outputs that a name stands for: an algorithm's, one output, or a family's.
 fn named(name: &str, known: &Known) -> Result<Vec<(&'static Descriptor, &'static Output)>, Problem> {
-    let all = || {
-        known.newest().flat_map(|descriptor| descriptor.outputs.iter().map(move |output| (descriptor, output)))
-    };
+    let all =
+        || known.newest().flat_map(|descriptor| descriptor.outputs.iter().map(move |output| (descriptor, output)));
     let kinds: [Matches<'_>; 3] = [
         &|descriptor, output| !output.name.is_empty() && full_name(descriptor, output) == name,
         &|descriptor, _| descriptor.name == name,
@@ -249,7 +248,8 @@ mod tests {
         assert_eq!(f64::from(hop.samples) / f64::from(hop.rate), 0.125);
         let problem = common_hop(&features(Some(&["level.a", "mel"]), &Known::default()).unwrap()).unwrap_err();
         assert!(problem.detail.contains("512/22050"), "{}", problem.detail);
-        let problem = common_hop(&framed(&features(Some(&["level.bands", "level.a"]), &Known::default()).unwrap())).unwrap_err();
+        let problem =
+            common_hop(&framed(&features(Some(&["level.bands", "level.a"]), &Known::default()).unwrap())).unwrap_err();
         assert_eq!(problem.hint.as_deref(), Some("1s"));
     }
 }

@@ -89,12 +89,7 @@ impl NewSensor {
     }
 
     /// The sensor that this asks for, made at `now`. If one of that id was deleted, its plans go on.
-    pub(super) fn into_sensor(
-        self,
-        now: Micros,
-        deleted: Option<Sensor>,
-        known: &Known,
-    ) -> Result<Sensor, Problem> {
+    pub(super) fn into_sensor(self, now: Micros, deleted: Option<Sensor>, known: &Known) -> Result<Sensor, Problem> {
         check_id(&self.id)?;
         let algorithms = self.plan.unwrap_or_else(plan::sensor_default);
         check_plan(&algorithms, self.calibration, known)?;
@@ -267,7 +262,10 @@ mod tests {
     fn a_sensor_that_is_made_again_goes_on_with_its_plans() {
         let mut old = make(r#"{"id":"a","calibration":94}"#).unwrap();
         old.deleted_at = Some(8);
-        let new = serde_json::from_str::<NewSensor>(r#"{"id":"a"}"#).unwrap().into_sensor(9, Some(old), &Known::default()).unwrap();
+        let new = serde_json::from_str::<NewSensor>(r#"{"id":"a"}"#)
+            .unwrap()
+            .into_sensor(9, Some(old), &Known::default())
+            .unwrap();
         assert_eq!((new.plans.current().version, new.plans.at(8).calibration, new.deleted_at), (2, Some(94.0), None));
     }
 }
