@@ -12,13 +12,14 @@ mod server;
 mod values;
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::TryStreamExt;
 use sqlx::postgres::{PgArguments, PgConnection, PgRow, PgTypeInfo};
 use sqlx::{Arguments, AssertSqlSafe, Connection, Either, Executor, SqlSafeStr, SqlStr, Statement as _};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::engine::{Found, Mode, check_count, statement_error};
@@ -42,6 +43,9 @@ const MIGRATION: Duration = Duration::from_secs(3600);
 
 /// The longest for what the server does at once: a question whether it is there, a rollback.
 const AT_ONCE: Duration = Duration::from_secs(1);
+
+/// How long a connection that is being rolled back is waited for, rather than opening another one.
+const ON_ITS_WAY: Duration = Duration::from_millis(20);
 
 /// A connection that was idle for so long is asked whether it still works before it is lent.
 const IDLE: Duration = Duration::from_secs(2);
@@ -68,6 +72,9 @@ pub(super) struct Pool {
     mode: Mode,
     idle: Mutex<Vec<Session>>,
     permits: Arc<Semaphore>,
+    /// Connections that are being rolled back, and word of each that is idle again.
+    returning: AtomicUsize,
+    returned: Notify,
     /// What is known of each statement, by the address of its text.
     known: Mutex<HashMap<usize, Arc<Known>>>,
     bulks: Mutex<HashMap<BulkKey, Arc<bulk::Target>>>,
@@ -98,6 +105,8 @@ impl Pool {
             mode,
             idle: Mutex::default(),
             permits: Arc::new(Semaphore::new(lent)),
+            returning: AtomicUsize::new(0),
+            returned: Notify::new(),
             known: Mutex::default(),
             bulks: Mutex::default(),
         })
@@ -115,7 +124,11 @@ impl Pool {
         // The server gives up its wait for the lock by itself, at the end of `PATIENCE`.
         match timeout(PATIENCE + AT_ONCE / 2, self.begin_on_any(&mut lent)).await {
             Ok(begun) => begun?,
-            Err(_) => return Err(self.server.silent()),
+            Err(_) => {
+                // What was idle meanwhile is as silent, most likely; a new connection is cheaper than to find out.
+                self.idle().clear();
+                return Err(self.server.silent());
+            }
         }
         Ok(Open { lent, ended: false, aborted: false, savepoint: false, staged: HashSet::new() })
     }
@@ -147,7 +160,15 @@ impl Pool {
     /// A connection that works as far as can be told. All others go with one that does not answer.
     async fn take_idle(&self) -> Option<Session> {
         loop {
-            let mut session = self.idle().pop()?;
+            let Some(mut session) = self.idle().pop() else {
+                // One that is on its way back is sooner here than a new one.
+                if self.returning.load(Ordering::SeqCst) > 0
+                    && timeout(ON_ITS_WAY, self.returned.notified()).await.is_ok()
+                {
+                    continue;
+                }
+                return None;
+            };
             if session.is_old() {
                 continue;
             }
@@ -432,10 +453,13 @@ impl Drop for Open {
         // Without a runtime the connection is closed instead, which rolls back as well.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let (pool, permit) = (Arc::clone(&self.lent.pool), self.lent.permit.take());
+        pool.returning.fetch_add(1, Ordering::SeqCst);
         runtime.spawn(async move {
             let rolled_back = timeout(AT_ONCE, sqlx::raw_sql("ROLLBACK").execute(&mut session.connection)).await;
             let session = matches!(rolled_back, Ok(Ok(_))).then_some(session);
-            drop(Lent { session, pool, permit });
+            drop(Lent { session, pool: Arc::clone(&pool), permit });
+            pool.returning.fetch_sub(1, Ordering::SeqCst);
+            pool.returned.notify_one();
         });
     }
 }
