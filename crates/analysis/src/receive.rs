@@ -173,9 +173,9 @@ mod tests {
     use super::*;
 
     fn options(streams: &str, allow: &str) -> Result<Options, OptionsError> {
-        let mut sources = Sources::default();
-        sources.flags =
+        let flags =
             vec![("--streams", "receive.streams", streams.to_owned()), ("--allow", "receive.allow", allow.to_owned())];
+        let sources = Sources { flags, ..Sources::default() };
         Options::read(&Config::load(&[SETTINGS], &sources).unwrap())
     }
 

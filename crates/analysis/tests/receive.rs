@@ -4,7 +4,7 @@
 //! `RECEIVE_TEST_SECONDS` is how long each half of the Icecast tests lasts on the machine's clock (8 when nothing is
 //! said): with 1,800 they are an hour in real time, and a day at 24 times the speed.
 
-#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "what fails here fails the test")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -35,7 +35,6 @@ impl Served {
     }
 
     /// A router that always serves what is served now.
-    #[must_use]
     pub fn router(&self) -> Router {
         let served = self.clone();
         Router::new().fallback(move |request: Request| {
@@ -51,7 +50,6 @@ async fn answer(router: Router, request: Request) -> Response {
 }
 
 /// Routes with what holds for all servers, and no more.
-#[must_use]
 pub fn bare(routes: Router) -> Router {
     finish(routes, Finish { routes: health::PATHS.map(String::from).to_vec(), cors_origins: Vec::new() })
 }

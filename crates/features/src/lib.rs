@@ -18,4 +18,6 @@ mod silence;
 #[cfg(test)]
 mod testing;
 
-pub use registry::{Construct, FeatureError, Request, find, layers, nearest, nearest_name, registry, validate, validate_with};
+pub use registry::{
+    Construct, FeatureError, Request, find, layers, nearest, nearest_name, registry, validate, validate_with,
+};

@@ -160,11 +160,7 @@ pub fn validate(item: &Item, version: Option<u32>) -> Result<&'static Descriptor
 }
 
 /// Checks one item of a plan against the descriptor of its algorithm, as [`validate`] does.
-pub fn validate_with(
-    descriptor: &'static Descriptor,
-    item: &Item,
-    version: Option<u32>,
-) -> Result<(), FeatureError> {
+pub fn validate_with(descriptor: &'static Descriptor, item: &Item, version: Option<u32>) -> Result<(), FeatureError> {
     let algorithm = descriptor.name;
     if let Some(asked) = version.filter(|&asked| asked != descriptor.version) {
         return Err(FeatureError::WrongVersion { algorithm, asked, available: descriptor.version });

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use antiphon_platform::db::{Bulk, Database, Migration, OnConflict, Statement, Value};
 use antiphon_servers::{Durability, Postgres};
-use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{AssertSqlSafe, ConnectOptions};
+use bytes::Bytes;
+use futures::SinkExt;
+use tokio_postgres::{Client, Error, NoTls};
 
 /// The shape of the largest table: a block of results for each minute, layer and recording.
 const TABLES: Migration = Migration {
@@ -60,8 +61,8 @@ async fn measure(server: &Postgres, round: Duration, batch: i64, bytes: usize) {
     let (ours, theirs) = (server.database(), server.database());
     let database = Database::open(ours.url(), &[TABLES]).await.expect("a database");
     drop(Database::open(theirs.url(), &[TABLES]).await.expect("a database"));
-    let options: PgConnectOptions = theirs.url().parse().expect("a URL");
-    let mut bare = options.connect().await.expect("a connection");
+    let (bare, connection) = tokio_postgres::connect(&theirs.url(), NoTls).await.expect("a connection");
+    tokio::spawn(connection);
     let (mut stored, mut copied, mut spent, mut count) = (0.0, 0.0, Duration::ZERO, 0);
     let (mut our_next, mut their_next) = (0, 0);
     for _ in 0..ROUNDS {
@@ -84,7 +85,7 @@ async fn measure(server: &Postgres, round: Duration, batch: i64, bytes: usize) {
             let made = encoded(&made_rows(their_next, batch, bytes));
             their_next += batch;
             let begun = Instant::now();
-            copy(&mut bare, made).await.expect("rows are copied");
+            copy(&bare, made).await.expect("rows are copied");
             busy += begun.elapsed();
             rows += batch;
         }
@@ -169,10 +170,10 @@ fn encoded(rows: &[Vec<Value>]) -> Vec<u8> {
     bytes
 }
 
-async fn copy(connection: &mut PgConnection, rows: Vec<u8>) -> sqlx::Result<()> {
-    sqlx::raw_sql("BEGIN").execute(&mut *connection).await?;
-    let mut copy = connection.copy_in_raw(COPY).await?;
-    copy.send(rows).await?;
+async fn copy(client: &Client, rows: Vec<u8>) -> Result<(), Error> {
+    client.batch_execute("BEGIN").await?;
+    let mut copy = Box::pin(client.copy_in(COPY).await?);
+    copy.send(Bytes::from(rows)).await?;
     copy.finish().await?;
-    sqlx::raw_sql(AssertSqlSafe("COMMIT")).execute(connection).await.map(drop)
+    client.batch_execute("COMMIT").await
 }

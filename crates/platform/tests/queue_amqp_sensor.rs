@@ -77,8 +77,8 @@ async fn a_sensor_reaches_its_own_key_and_nothing_else() {
     let _ = publishes(&connection, "amq.topic", "sensors.roof.recordings", plain().with_headers(headers)).await;
 
     let (no_options, name) = (FieldTable::default, "antiphon.admit");
-    let declared =
-        channel(&connection).await.queue_declare("mine".into(), QueueDeclareOptions::default(), no_options());
+    let declared = channel(&connection).await;
+    let declared = declared.queue_declare("mine".into(), QueueDeclareOptions::default(), no_options());
     assert!(declared.await.is_err());
     let declared = channel(&connection).await;
     let declared =

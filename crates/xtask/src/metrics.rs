@@ -54,7 +54,8 @@ mod tests {
 
     #[test]
     fn a_metric_is_told_from_other_words() {
-        let text = r#"counter!("antiphon_results_total"); name("antiphon_platform"); "antiphon_x y" "antiphon_Queue_a""#;
+        let text =
+            r#"counter!("antiphon_results_total"); name("antiphon_platform"); "antiphon_x y" "antiphon_Queue_a""#;
         assert_eq!(names(text, '"').collect::<Vec<_>>(), ["antiphon_results_total"]);
     }
 }

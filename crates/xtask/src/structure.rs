@@ -110,6 +110,7 @@ pub fn check() -> Result<()> {
     for folder in ["crates", "fuzz"] {
         forbidden_words(&root.join(folder), &mut found)?;
     }
+    found.extend(crate::metrics::differences(&root)?);
     if !found.is_empty() {
         bail!("the structure is broken:\n  {}", found.join("\n  "));
     }

@@ -72,5 +72,13 @@ fn job(recording: messages::Recording) -> Result<Job, Failure> {
         ..Default::default()
     };
     let calibration_db = plan.calibration_db;
-    Ok(Job { frame, items, calibration_db, place, fault: recording.fault, title: recording.title, time_limit: TIME_LIMIT })
+    Ok(Job {
+        frame,
+        items,
+        calibration_db,
+        place,
+        fault: recording.fault,
+        title: recording.title,
+        time_limit: TIME_LIMIT,
+    })
 }

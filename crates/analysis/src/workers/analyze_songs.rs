@@ -69,5 +69,13 @@ fn job(song: &Song, plan: messages::Plan) -> Result<Job, Failure> {
         ..Default::default()
     };
     let calibration_db = plan.calibration_db;
-    Ok(Job { frame, items, calibration_db, place: Place::Song, fault: String::new(), title: String::new(), time_limit: TIME_LIMIT })
+    Ok(Job {
+        frame,
+        items,
+        calibration_db,
+        place: Place::Song,
+        fault: String::new(),
+        title: String::new(),
+        time_limit: TIME_LIMIT,
+    })
 }

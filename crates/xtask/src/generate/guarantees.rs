@@ -38,7 +38,10 @@ const PORTS: [Port; 4] = [
         title: "Work queue",
         law: "crates/platform/src/queue.rs",
         contract: Some("crates/platform/src/queue/contract.rs"),
-        engines: &[("files", "crates/platform/tests/queue_contract.rs")],
+        engines: &[
+            ("files", "crates/platform/tests/queue_contract.rs"),
+            ("RabbitMQ", "crates/platform/tests/queue_amqp_contract.rs"),
+        ],
     },
     Port {
         title: "Blobs",
@@ -136,8 +139,10 @@ fn with_links(text: &str, tests: &BTreeMap<&str, BTreeSet<&str>>, problems: &mut
 fn table(port: &Port, tree: &Tree, tests: &BTreeMap<&str, BTreeSet<&str>>, problems: &mut Vec<String>) -> String {
     let text = |path: &str| tree.get(path).map_or("", String::as_str);
     let suite: BTreeSet<&str> = port.contract.map(|path| functions_of(text(path)).collect()).unwrap_or_default();
-    let runs: Vec<_> = port.engines.iter().map(|&(engine, path)| (engine, path, called_in(text(path)))).collect();
-    let listed = port.engines.iter().flat_map(|(_, path)| listed_in(text(path)));
+    let contract = port.contract.map_or("", text);
+    let runs: Vec<_> =
+        port.engines.iter().map(|&(engine, path)| (engine, path, called_in(text(path), contract))).collect();
+    let listed = port.engines.iter().flat_map(|(_, path)| listed_in(text(path), contract));
     let laws = laws_of(text(port.law));
     if laws.is_empty() {
         problems.push(format!("{} has no law", port.law));
@@ -227,10 +232,11 @@ fn functions_of(text: &str) -> impl Iterator<Item = &str> {
     text.lines().filter_map(|line| word(line.strip_prefix("pub async fn ")?))
 }
 
-/// Names of the functions that carry a test attribute.
+/// Names of the functions that carry a test attribute, or become tests of each engine by a list.
 fn tests_of(text: &str) -> impl Iterator<Item = &str> {
     let mut is_test = false;
-    text.lines().filter_map(move |line| {
+    let on_both_engines = names_after(text, "\non_both_engines! {");
+    on_both_engines.chain(text.lines().filter_map(move |line| {
         let line = line.trim();
         let function = line.strip_prefix("async ").unwrap_or(line).strip_prefix("fn ");
         if line == "#[test]" || line.starts_with("#[tokio::test") {
@@ -239,18 +245,24 @@ fn tests_of(text: &str) -> impl Iterator<Item = &str> {
             return word(function).filter(|_| std::mem::take(&mut is_test));
         }
         None
-    })
+    }))
 }
 
-/// The cases that a test file lists in `cases!`.
-fn listed_in(text: &str) -> impl Iterator<Item = &str> {
-    let lists = text.split("\ncases! {").skip(1).filter_map(|list| list.split_once('}'));
+/// The cases that a test file lists in `cases!`, or takes from the list of its contract.
+fn listed_in<'a>(text: &'a str, contract: &'a str) -> impl Iterator<Item = &'a str> {
+    let shared = if text.contains("_contract_cases!(cases)") { contract } else { "" };
+    names_after(text, "\ncases! {").chain(names_after(shared, "$each! {"))
+}
+
+/// The names between each `start` and the next `}`.
+fn names_after<'a>(text: &'a str, start: &'static str) -> impl Iterator<Item = &'a str> {
+    let lists = text.split(start).skip(1).filter_map(|list| list.split_once('}'));
     lists.flat_map(|(list, _)| list.split([',', ' ', '\n'])).filter(|name| !name.is_empty())
 }
 
 /// What a test file runs of its contract: the listed cases, and what it calls as `contract::NAME`.
-fn called_in(text: &str) -> BTreeSet<&str> {
-    listed_in(text).chain(text.split("contract::").skip(1).filter_map(word)).collect()
+fn called_in<'a>(text: &'a str, contract: &'a str) -> BTreeSet<&'a str> {
+    listed_in(text, contract).chain(text.split("contract::").skip(1).filter_map(word)).collect()
 }
 
 /// The name that a text begins with.

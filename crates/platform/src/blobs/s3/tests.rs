@@ -293,7 +293,7 @@ fn rotated(right: String, wrong: String, refused: &Arc<AtomicBool>) -> Address {
 }
 
 #[tokio::test]
-async fn rotated_credentials_are_taken_up() {
+async fn rotated_keys_are_taken_up() {
     let server = Server::shared();
     let bucket = server.bucket();
     let wrong = bucket.url_of(antiphon_servers::ADMIN, "before-rotation", server.address());
