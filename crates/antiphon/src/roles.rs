@@ -152,7 +152,7 @@ pub const ROLES: &[Role] = &[
         listens: false,
         database: Access::Write,
         blobs: Access::None,
-        publish: &[RECORDINGS],
+        publish: &[RECORDINGS, LONG_RECORDINGS],
         consume: &[ADMIT],
         consume_dead: NO_GROUPS,
         tables: tables::OF_ADMIT,
