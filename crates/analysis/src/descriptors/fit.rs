@@ -211,7 +211,8 @@ mod tests {
                 bytes[place] = byte;
             }
             let Ok(mut sent) = messages::Result::decode(bytes.as_slice()) else { return Ok(()) };
-            if fit(&mut sent, &known()).is_ok() {
+            // A change of two bytes can make it a result of no foreign group, which is not looked at here.
+            if fit(&mut sent, &known()).is_ok() && sent.group.starts_with(Group::FOREIGN_PREFIX) {
                 for block in &sent.blocks {
                     let layer = known().foreign(&block.algorithm, block.version).unwrap().layer(&block.layer).unwrap();
                     prop_assert!(decode_block(layer, block.minute, &block.data).is_ok());
