@@ -21,6 +21,7 @@ use rustix::process::{Resource, Rlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::{DEFAULT_DATA, Globals};
@@ -287,11 +288,15 @@ async fn run_roles(roles: &[&'static Role], asked: Asked<'_>, settled: Settled) 
         () = stop.cancelled() => {}
     }
     drop(announcement);
+    // What the broker is told at the end has its share, so that others get at once what is held here.
+    let end = Instant::now() + grace;
     let finished = async { while tasks.join_next().await.is_some() {} };
-    if tokio::time::timeout(grace, finished).await.is_err() {
+    if tokio::time::timeout_at(end - grace / 4, finished).await.is_err() {
         tracing::warn!("some work did not end within {} s and is cut; it will be done again", grace.as_secs());
     }
-    wiring.close().await;
+    if tokio::time::timeout_at(end, wiring.close()).await.is_err() {
+        tracing::warn!("the queue did not take back in time what was held; it will find out by itself");
+    }
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
 }

@@ -6,7 +6,8 @@
 //! what is sent once a fault is over is stored within ten seconds.
 //!
 //! `FAULT_TEST_FAULTS` sets how many (20 when nothing is said), `FAULT_TEST_RATE` the recordings a second (200, or
-//! what the machine can bear), `FAULT_TEST_RECOVERY` the seconds; `cargo xtask test --faults 300 fault` is the long form.
+//! what the machine can bear), `FAULT_TEST_RECOVERY` the seconds, `FAULT_TEST_ONLY` a word
+//! of the faults to make (such as HalfOpen); `cargo xtask test --faults 300 fault` is the long form.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that fails panics")]
 #![cfg(all(feature = "postgres", feature = "amqp", feature = "s3"))]
@@ -144,7 +145,10 @@ fn nothing_accepted_is_lost_by_faults_of_networks_roles_and_servers() {
         scope.spawn(|| load.run(rate));
         // Everything works before anything fails.
         load.probe(0);
-        for (number, trouble) in (1..=faults).zip(troubles().into_iter().cycle()) {
+        let only = std::env::var("FAULT_TEST_ONLY").unwrap_or_default();
+        let mut troubles = troubles();
+        troubles.retain(|trouble| trouble.to_string().contains(&only));
+        for (number, trouble) in (1..=faults).zip(troubles.into_iter().cycle()) {
             make(trouble, &servers, &system, &mut numbers);
             let took = load.probe(number);
             println!(
@@ -152,6 +156,13 @@ fn nothing_accepted_is_lost_by_faults_of_networks_roles_and_servers() {
                 began.elapsed().as_secs_f64(),
                 took.as_secs_f64()
             );
+            if took > limit {
+                for role in ROLES {
+                    let log = system.log(role);
+                    let lines: Vec<&str> = log.lines().filter(|line| !line.contains("INFO")).collect();
+                    println!("{role}:\n  {}", lines[lines.len().saturating_sub(12)..].join("\n  "));
+                }
+            }
             recoveries.entry(trouble.to_string()).or_default().push(took);
             hold(Duration::from_millis(numbers.below(300)));
         }

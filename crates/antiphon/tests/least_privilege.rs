@@ -184,6 +184,7 @@ fn arguments(role: &str) -> Vec<&str> {
 fn the_system_works_with_accounts_that_have_what_their_row_says_and_no_more() {
     let folder = tempfile::tempdir().unwrap();
     let servers = Servers::start(folder.path());
+    let looked_at = doctor_agrees(&servers);
     works(&servers);
     let strict = strict_refuses(&servers);
     let database = postgresql_refuses(&servers);
@@ -191,7 +192,7 @@ fn the_system_works_with_accounts_that_have_what_their_row_says_and_no_more() {
     let blobs = tokio::runtime::Runtime::new().unwrap().block_on(s3_refuses(&servers));
     println!(
         "cells refused: {strict} by --strict, {database} by PostgreSQL, {queue} by RabbitMQ, {blobs} by S3; \
-         {allowed} of RabbitMQ tried and permitted"
+         {allowed} of RabbitMQ tried and permitted; {looked_at} accounts looked at by doctor"
     );
     assert!(!folder.path().join("no-data").exists(), "a role that reaches servers only made a data folder");
 }
@@ -278,6 +279,30 @@ fn first_letter(client: &Client, url: &str) -> String {
         assert!(std::time::Instant::now() < deadline, "no dead letter came");
         std::thread::park_timeout(std::time::Duration::from_millis(50));
     }
+}
+
+/// `antiphon doctor ROLE` finds an account well that has what the role needs, and names what another one lacks.
+fn doctor_agrees(servers: &Servers) -> usize {
+    let doctor = |role: &str, settings: &[(String, String)]| {
+        let output = command(&servers.folder.join("no-data"), &["doctor", role], &borrowed(settings)).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    for role in &servers.roles {
+        let name = role["name"].as_str().unwrap();
+        let (code, said) = doctor(name, &servers.settings(role));
+        assert_eq!(code, Some(0), "{name}: {said}");
+    }
+    let (code, said) = doctor("write", &[servers.url("database", "query"), servers.url("queue", "analyze")]);
+    let query = account("query");
+    assert_eq!(code, Some(1), "{said}");
+    for lack in
+        ["INSERT on blocks", "EXECUTE on make_blocks_partition", "antiphon.write.aside", &query, "roles --grants"]
+    {
+        assert!(said.contains(lack), "{lack}: {said}");
+    }
+    let (code, said) = doctor("analyze-songs", &[servers.url("queue", "analyze-songs"), servers.url("blobs", "write")]);
+    assert!(code == Some(1) && said.contains("FAIL blobs"), "{said}");
+    servers.roles.len() + 2
 }
 
 /// A connection that a role may not open, though the account of another one would work.
