@@ -171,19 +171,15 @@ impl Engine {
         }
         let reason = match self.publisher.publish(&mut parcels, deadline).await {
             Ok(()) => return Ok(()),
-            Err(Trouble::Other(error)) => return Err(error),
             Err(Trouble::Missing(reason)) => reason,
+            Err(trouble) => return Err(trouble.into()),
         };
         let groups = self.declared().clone();
         tracing::warn!(reason, "the broker has no queue for a message; declaring it again");
         for group in groups {
             topology::declare(&self.take, group, &self.backoff, deadline).await?;
         }
-        match self.publisher.publish(&mut parcels, deadline).await {
-            Ok(()) => Ok(()),
-            Err(Trouble::Other(error)) => Err(error),
-            Err(Trouble::Missing(reason)) => Err(QueueError::Unavailable(reason)),
-        }
+        Ok(self.publisher.publish(&mut parcels, deadline).await?)
     }
 
     fn declared(&self) -> MutexGuard<'_, BTreeSet<Group>> {

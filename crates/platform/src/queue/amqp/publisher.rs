@@ -18,6 +18,9 @@ use crate::queue::QueueError;
 /// How long a publish waits for its confirm.
 pub(super) const PATIENCE: Duration = Duration::from_secs(4);
 
+/// Pause before what was not confirmed is sent again.
+const AGAIN: Duration = Duration::from_millis(20);
+
 /// Memory for messages that wait for their confirms, in KiB.
 const WAITING: u32 = 64 * 1024;
 
@@ -61,8 +64,19 @@ enum Fate {
 pub(super) enum Trouble {
     /// Exchange or queue is missing; nothing of the rest was stored.
     Missing(String),
+    /// The connection or the channel ended: what is left may be stored or not.
+    Lost(String),
     /// Everything else.
     Other(QueueError),
+}
+
+impl From<Trouble> for QueueError {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Missing(reason) | Trouble::Lost(reason) => Self::Unavailable(reason),
+            Trouble::Other(error) => error,
+        }
+    }
 }
 
 impl Publisher {
@@ -91,24 +105,19 @@ impl Publisher {
         };
         metrics::gauge!("antiphon_queue_write_waiting_bytes")
             .set((WAITING as usize - self.memory.available_permits()) as f64 * 1024.0);
-        let mut last = None;
         loop {
-            let live = self.link.live(deadline).await.map_err(|error| Trouble::Other(last.take().unwrap_or(error)))?;
+            let live = self.link.live(deadline).await.map_err(Trouble::Other)?;
             if let Some(reason) = live.blocked() {
                 return Err(unavailable(reason));
             }
-            let sent = tokio::time::timeout_at(deadline, self.send(&live, parcels, deadline));
-            match sent.await {
-                Ok(Ok(())) => return Ok(()),
-                Ok(Err(Trouble::Other(QueueError::Unavailable(reason)))) => {
-                    // The message may be stored already: it is sent again with its id, which consumers know it by.
+            match tokio::time::timeout_at(deadline, self.send(&live, parcels, deadline)).await {
+                Ok(Err(Trouble::Lost(reason))) if Instant::now() < deadline => {
+                    // It is sent again with its id, which consumers know a repeat by.
+                    tracing::debug!(reason, left = parcels.len(), "sending again what was not confirmed");
                     live.suspect();
-                    last = Some(QueueError::Unavailable(reason));
-                    if tokio::time::timeout_at(deadline, tokio::time::sleep(Duration::from_millis(20))).await.is_err() {
-                        return Err(unavailable(live.slow()));
-                    }
+                    tokio::time::sleep(AGAIN).await;
                 }
-                Ok(Err(other)) => return Err(other),
+                Ok(outcome) => return outcome,
                 Err(_) => return Err(unavailable(format!("not confirmed in time: {}", live.slow()))),
             }
         }
@@ -145,8 +154,14 @@ impl Publisher {
         {
             return Ok(lane.clone());
         }
-        let channel = live.channel(deadline).await.map_err(Trouble::Other)?;
-        channel.confirm_select(ConfirmSelectOptions::default()).await.map_err(|error| unavailable(describe(&error)))?;
+        let channel = live.channel(deadline).await.map_err(|error| match error {
+            QueueError::Unavailable(reason) => Trouble::Lost(reason),
+            error => Trouble::Other(error),
+        })?;
+        channel
+            .confirm_select(ConfirmSelectOptions::default())
+            .await
+            .map_err(|error| Trouble::Lost(describe(&error)))?;
         let lane = Lane { channel, order: Arc::default(), live: Arc::clone(live) };
         self.lanes().insert(place, lane.clone());
         Ok(lane)
@@ -193,7 +208,7 @@ fn explain(fate: Fate, parcel: &Parcel) -> Trouble {
             Some(404) => Trouble::Missing(describe(&error)),
             // 3.x and 4.x: the body is larger than the broker's setting `max_message_size`.
             Some(406) => Trouble::Other(QueueError::Broken(describe(&error))),
-            _ => unavailable(describe(&error)),
+            _ => Trouble::Lost(describe(&error)),
         },
         Fate::Unroutable => {
             Trouble::Missing(format!("no queue is bound to {exchange}: the group that is to get this is not declared"))
