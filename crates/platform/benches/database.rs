@@ -174,6 +174,6 @@ async fn copy(client: &Client, rows: Vec<u8>) -> Result<(), Error> {
     client.batch_execute("BEGIN").await?;
     let mut copy = Box::pin(client.copy_in(COPY).await?);
     copy.send(Bytes::from(rows)).await?;
-    copy.finish().await?;
+    copy.as_mut().finish().await?;
     client.batch_execute("COMMIT").await
 }
