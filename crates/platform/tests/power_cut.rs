@@ -320,7 +320,7 @@ async fn check_queue(folder: &Path, promises: &Promises) -> (usize, Vec<String>)
     }
     // A day later every retry is due.
     let clock = Clock::manual(Clock::system().now() + 86_400 * SECOND);
-    let queue = match FileQueue::open(folder, access(), clock).await {
+    let queue = match FileQueue::open(folder, access(), clock.clone()).await {
         Ok(queue) => queue,
         Err(error) => return (0, vec![format!("it does not open: {error}")]),
     };
@@ -335,9 +335,18 @@ async fn check_queue(folder: &Path, promises: &Promises) -> (usize, Vec<String>)
         let mut missing: BTreeSet<&String> = promises.published.iter().filter(|id| !ended(id)).collect();
         checked += missing.len();
         let mut consumer = queue.consume(group, 64).await.unwrap();
+        let mut last = Instant::now();
         while !missing.is_empty() {
-            let Ok(delivery) = tokio::time::timeout(PATIENCE, consumer.next()).await else { break };
+            let Ok(delivery) = tokio::time::timeout(PATIENCE / 20, consumer.next()).await else {
+                if last.elapsed() > PATIENCE {
+                    break;
+                }
+                // What processes died with again and again comes back some seconds later.
+                clock.advance(30 * SECOND);
+                continue;
+            };
             let delivery = delivery.unwrap();
+            last = Instant::now();
             if delivery.message != message(delivery.message.id.parse().unwrap()) {
                 lost.push(format!("message {} has changed", delivery.message.id));
             }
