@@ -85,7 +85,8 @@ async fn json_says_the_same_as_bytes() {
     with("lead_in", json!(0.000_000_1)).await.refused(400, Some("lead_in"));
     with("lead_in", json!("1")).await.refused(400, Some("lead_in"));
     with("sensor_id", json!("rof")).await.refused(404, None);
-    world.send("POST", "/api/v1/recordings", json!({"timestamp": at(start)})).await.refused(400, Some("sensor_id"));
+    let nobodys = json!({"timestamp": at(start), "audio_data": STANDARD.encode(&audio)});
+    world.send("POST", "/api/v1/recordings", nobodys).await.refused(400, Some("sensor_id"));
     let other = world.sensor("other").await;
     let headers = [("content-type", "application/json")];
     world.call("POST", "/api/v1/recordings", &other, &headers, Body::from(good().to_string())).await.refused(403, None);
