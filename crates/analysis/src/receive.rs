@@ -2,10 +2,10 @@
 //!
 //! | step | where |
 //! |---|---|
-//! | connect, only to permitted addresses; read titles; connect again with backoff | [`station`], [`hls`], [`rtsp`] |
-//! | decode: WAV and FLAC here, everything else by ffmpeg, a child process without network and with limits | [`decode`], [`ffmpeg`] |
+//! | connect, only to permitted addresses; read titles; connect again with backoff | `station`, `hls`, `rtsp` |
+//! | decode: WAV and FLAC here, everything else by ffmpeg, a child process without network and with limits | `decode`, `ffmpeg` |
 //! | give each sample its time, cut at borders of the epoch | [`crate::pieces`] |
-//! | publish; keep what cannot be published, as long as there is room | [`publish`] |
+//! | publish; keep what cannot be published, as long as there is room | `publish` |
 //!
 //! A stream says nothing of its time, so its samples get the time at which they arrived, smoothed: what arrives first is
 //! what was heard last (servers send some seconds of the past to who connects), from there on samples are counted, and

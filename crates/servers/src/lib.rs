@@ -3,7 +3,7 @@
 //! `X::start` gives a server of one's own on free ports of 127.0.0.1, with its data in a temporary folder, ready to be
 //! used, killed and restarted. `X::shared` gives one that the whole test run shares, of which each test takes a private
 //! space: a database, a virtual host, a bucket. However the test process ends, nothing of it stays behind: see
-//! [`process`].
+//! `process`.
 //!
 //! What goes wrong here is a fault of the machine, not of what is tested: functions panic, with the server's own log.
 #![allow(clippy::expect_used, clippy::panic, reason = "support of tests: a server that does not work ends the test")]

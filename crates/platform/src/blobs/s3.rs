@@ -1,6 +1,6 @@
 //! The engine of servers that speak S3: Amazon's, or any compatible one.
 //!
-//! An object is one S3 object under `PREFIX/KEY`. Up to [`PART`] it is one PUT, and its SHA-256 goes with it as metadata.
+//! An object is one S3 object under `PREFIX/KEY`. Up to `PART` it is one PUT, and its SHA-256 goes with it as metadata.
 //! What is larger goes up in parts, with metadata that is fixed before the bytes are known; so that names a small
 //! object beside it (`PREFIX/checksums~/ID`), written before the upload is completed: whoever sees the object can read its
 //! checksum. A `~` is in no key, so nothing of ours meets an object's name.
