@@ -53,10 +53,6 @@ impl Open {
             self.save().await?;
         }
         let outcome = self.copy_through(bulk, &target, &rows).await;
-        if outcome.is_err() && !self.lent.session.as_ref().is_some_and(|session| session.staged.contains(bulk.table)) {
-            // A staging table that was made behind the savepoint goes with what is undone.
-            self.staged.remove(bulk.table);
-        }
         self.restore(target.is_refusable, outcome).await
     }
 
