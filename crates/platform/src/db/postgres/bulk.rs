@@ -12,7 +12,7 @@ use super::super::{Bulk, DbError, OnConflict, Value};
 use super::keys::{TableChange, Way};
 use super::{ANSWER, Open, lock, values};
 
-/// From how many rows on COPY is quicker than arrays (`cargo bench --bench database`).
+/// From how many rows on they go by COPY: fewer are some hundred kilobytes, which one statement takes in one round trip.
 const COPY_FROM: usize = 500;
 
 /// Bytes of COPY that are sent at once.
