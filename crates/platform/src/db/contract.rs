@@ -144,6 +144,18 @@ pub async fn conflict_is_told_apart_and_survivable(fixture: &Fixture) {
         assert!(matches!(refused, Err(DbError::Conflict(_))), "{refused:?}");
         assert_eq!(number(&mut transaction, &COUNT).await, 1, "of {many} rows none stays");
     }
+    for on_conflict in [OnConflict::Fail, OnConflict::Ignore] {
+        let parts = Bulk { table: "part", columns: &["item"], on_conflict };
+        for (item, is_there) in [(99, false), (1, true), (98, false), (1, true)] {
+            let inserted = transaction.bulk_insert(&parts, vec![vec![Value::Int(item)]; 1_000]).await;
+            match inserted {
+                Ok(count) => assert!(is_there && count == 1_000, "{count} parts of {item}"),
+                Err(error) => assert!(!is_there && matches!(error, DbError::Conflict(_)), "{error}"),
+            }
+        }
+    }
+    let parts = Statement { name: "parts", text: "SELECT count(*) FROM part" };
+    assert_eq!(number(&mut transaction, &parts).await, 4_000);
     let moved = Statement { name: "move", text: "UPDATE item SET id = $2 WHERE id = $1" };
     transaction.execute(&INSERT, &[Value::Int(2), Value::Null]).await.unwrap();
     let refused = transaction.execute(&moved, &[Value::Int(2), Value::Int(1)]).await;

@@ -49,6 +49,8 @@ impl Open {
         if rows.len() < COPY_FROM {
             return self.insert_arrays(bulk, &target, &rows).await;
         }
+        // Before the savepoint, so that the table is there whatever becomes of these rows.
+        self.stage(bulk, &target).await?;
         if target.is_refusable {
             self.save().await?;
         }
@@ -67,15 +69,19 @@ impl Open {
         Ok(changed)
     }
 
-    async fn copy_through(&mut self, bulk: &Bulk, target: &Target, rows: &[Vec<Value>]) -> Result<u64, DbError> {
-        if let Some(staging) = &target.staging {
-            let is_made = self.lent.session.as_ref().is_some_and(|session| session.staged.contains(bulk.table));
-            if !self.staged.insert(bulk.table) {
-                self.simple(bulk.table, staging.empty.clone(), ANSWER).await?;
-            } else if !is_made {
-                self.simple(bulk.table, staging.make.clone(), ANSWER).await?;
-            }
+    /// Makes or empties the staging table, if there is to be one.
+    async fn stage(&mut self, bulk: &Bulk, target: &Target) -> Result<(), DbError> {
+        let Some(staging) = &target.staging else { return Ok(()) };
+        let is_made = self.lent.session.as_ref().is_some_and(|session| session.staged.contains(bulk.table));
+        if !self.staged.insert(bulk.table) {
+            self.simple(bulk.table, staging.empty.clone(), ANSWER).await?;
+        } else if !is_made {
+            self.simple(bulk.table, staging.make.clone(), ANSWER).await?;
         }
+        Ok(())
+    }
+
+    async fn copy_through(&mut self, bulk: &Bulk, target: &Target, rows: &[Vec<Value>]) -> Result<u64, DbError> {
         let mut pieces = Vec::new();
         encode(bulk, target, rows, &mut pieces)?;
         let mut session = self.take()?;
