@@ -10,6 +10,7 @@ use futures::{FutureExt as _, StreamExt as _};
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
 use lapin::types::FieldTable;
 use lapin::{Acker, Channel};
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use super::engine::Engine;
@@ -109,9 +110,27 @@ pub(super) struct AmqpConsumer {
 
 /// Consuming, on one channel.
 struct Open {
-    channel: Channel,
+    channel: Closing,
     deliveries: lapin::Consumer,
     lease: Arc<Lease>,
+}
+
+/// A channel that is closed with this, wherever opening or consuming was given up: only that makes the broker give back
+/// what it handed out there. Dropping a client's channel or consumer does not.
+struct Closing {
+    channel: Channel,
+    runtime: Handle,
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        let channel = self.channel.clone();
+        self.runtime.spawn(async move {
+            if let Err(error) = channel.close(200, "done".into()).await {
+                tracing::debug!(%error, "a consumer's channel had ended already");
+            }
+        });
+    }
 }
 
 impl AmqpConsumer {
@@ -136,12 +155,12 @@ impl AmqpConsumer {
     async fn open(&self) -> Result<Open, QueueError> {
         let deadline = Instant::now() + PATIENCE;
         let live = self.engine.take.live(deadline).await?;
-        let channel = live.channel(deadline).await?;
+        let channel = Closing { channel: live.channel(deadline).await?, runtime: self.engine.runtime.clone() };
         let queue = self.kind.queue(self.group);
         let consuming = async {
-            channel.basic_qos(self.prefetch, BasicQosOptions::default()).await?;
+            channel.channel.basic_qos(self.prefetch, BasicQosOptions::default()).await?;
             let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
-            channel.basic_consume(queue.as_str().into(), "".into(), options, arguments).await
+            channel.channel.basic_consume(queue.as_str().into(), "".into(), options, arguments).await
         };
         let deliveries = tokio::time::timeout_at(deadline, consuming).await;
         let deliveries = deliveries.map_err(|_| QueueError::Unavailable(live.slow()))?;
@@ -194,15 +213,11 @@ impl AmqpConsumer {
     }
 
     fn close(&mut self) {
-        let Some(Open { channel, deliveries, lease }) = self.open.take() else { return };
-        lease.ended.store(true, Ordering::Relaxed);
-        drop(deliveries);
-        // Closing the channel gives back all that was handed out or lies ready here.
-        self.engine.runtime.spawn(async move {
-            if let Err(error) = channel.close(200, "done".into()).await {
-                tracing::debug!(%error, "a consumer's channel had ended already");
-            }
-        });
+        if let Some(Open { channel, deliveries, lease }) = self.open.take() {
+            lease.ended.store(true, Ordering::Relaxed);
+            drop(deliveries);
+            drop(channel);
+        }
     }
 }
 
