@@ -26,6 +26,7 @@ pub const STATEMENTS: &[Statement] = &[
     MARK_FAILED,
     MARK_ACCEPTED,
     INSERT_LOOSE_BLOB,
+    LOCK_LOOSE_BLOB,
     DELETE_LOOSE_BLOB,
     OLD_LOOSE_BLOBS,
 ];
@@ -39,6 +40,7 @@ const MARK_STORED: Statement = sql!("sql/mark_stored.sql");
 const MARK_FAILED: Statement = sql!("sql/mark_failed.sql");
 const MARK_ACCEPTED: Statement = sql!("sql/mark_accepted.sql");
 const INSERT_LOOSE_BLOB: Statement = sql!("sql/insert_loose_blob.sql");
+const LOCK_LOOSE_BLOB: Statement = sql!("sql/lock_loose_blob.sql");
 const DELETE_LOOSE_BLOB: Statement = sql!("sql/delete_loose_blob.sql");
 const OLD_LOOSE_BLOBS: Statement = sql!("sql/old_loose_blobs.sql");
 
@@ -197,6 +199,11 @@ pub(crate) async fn delete_song(tx: &mut WriteTransaction, id: SongId) -> Result
 /// Notes an object that no song owns.
 pub(crate) async fn insert_loose_blob(tx: &mut WriteTransaction, blob: &str, now: Micros) -> Result<(), DbError> {
     tx.execute(&INSERT_LOOSE_BLOB, &[blob.into(), now.into()]).await.map(|_| ())
+}
+
+/// Waits for other transactions that change what is noted of an object; whether it is noted after them.
+pub(crate) async fn lock_loose_blob(tx: &mut WriteTransaction, blob: &str) -> Result<bool, DbError> {
+    Ok(tx.execute(&LOCK_LOOSE_BLOB, &[blob.into()]).await? > 0)
 }
 
 /// Forgets an object that is gone, or that a song owns from now on; whether it was noted.

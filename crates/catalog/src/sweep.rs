@@ -36,8 +36,15 @@ pub async fn sweep(db: &Database, blobs: &dyn Blobs, clock: &Clock) -> Result<us
     Ok(old.len())
 }
 
-/// Removes one object that no song owns. It stays noted until it is gone.
+/// Removes one object unless a song owns it. It stays noted until it is gone.
 pub(crate) async fn release(db: &Database, blobs: &dyn Blobs, blob: &str) -> Result<(), SweepError> {
+    // A commit whose answer was lost may have made it a song's, or may still do so: only a lock of the note tells.
+    let mut tx = db.write().await?;
+    let is_loose = songs::lock_loose_blob(&mut tx, blob).await?;
+    tx.commit().await?;
+    if !is_loose {
+        return Ok(());
+    }
     blobs.delete(blob).await?;
     let mut tx = db.write().await?;
     songs::delete_loose_blob(&mut tx, blob).await?;

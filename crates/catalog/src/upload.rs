@@ -94,7 +94,7 @@ async fn accept(api: &Api, headers: &HeaderMap, body: Body) -> Result<(SongId, b
     tx.commit().await?;
 
     let kept = keep(api, headers, &blob, format.media_type(), stream, &upload).await;
-    // Only a new song owns the object; whatever else happened, it goes.
+    // Only a new song owns the object; whatever else happened, it goes, unless the commit was done and not told.
     if !matches!(kept, Ok((_, false)))
         && let Err(error) = release(&api.db, &*api.blobs, &blob).await
     {

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use antiphon_catalog::{Api, MIGRATIONS, STATEMENTS, SongData, SongId, mark_failed, mark_stored, song_exists, sweep};
 use antiphon_identity::Principal;
@@ -12,7 +12,7 @@ use antiphon_platform::blobs::folder::{Access, FolderBlobs};
 use antiphon_platform::clock::{Clock, SECOND};
 use antiphon_platform::db::{Database, DbError, Engine, Statement, WriteTransaction};
 use antiphon_platform::disk;
-use antiphon_servers::Postgres;
+use antiphon_servers::{Durability, Postgres};
 use async_trait::async_trait;
 use axum::body::Body;
 use axum::response::Response;
@@ -53,8 +53,12 @@ impl Catalogue {
     }
 
     async fn open_on(engine: Engine) -> Self {
+        Self::open_at((engine == Engine::Postgres).then(|| Postgres::shared().database())).await
+    }
+
+    /// On a database of a server, or on a file.
+    async fn open_at(server: Option<antiphon_servers::Database<'static>>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let server = (engine == Engine::Postgres).then(|| Postgres::shared().database());
         let file = || format!("sqlite:{}", folder.path().join("antiphon.db").display());
         let url = server.as_ref().map_or_else(file, antiphon_servers::Database::url);
         let db = Database::open(url, MIGRATIONS).await.unwrap();
@@ -252,6 +256,40 @@ async fn a_sender_that_goes_away_leaves_nothing() {
         catalogue.db.reader().changed().await;
     }
     assert_eq!(catalogue.objects(), 0);
+}
+
+/// A commit that is on the disk, but whose answer is lost with the connection: it waits for a standby that is not there,
+/// and is ended then.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_whose_commit_was_not_told_keeps_its_file() {
+    static SERVER: LazyLock<Postgres> = LazyLock::new(|| Postgres::start(Durability::Full));
+    let catalogue = Catalogue::open_at(Some(SERVER.database())).await;
+    let server = catalogue._server.as_ref().unwrap();
+    server.execute_as_admin(
+        "CREATE FUNCTION wait_for_standby() RETURNS trigger LANGUAGE plpgsql AS
+         $$ BEGIN PERFORM set_config('synchronous_commit', 'on', true); RETURN NEW; END $$",
+    );
+    server.execute_as_admin(
+        "CREATE TRIGGER wait_for_standby AFTER INSERT ON songs FOR EACH ROW EXECUTE FUNCTION wait_for_standby()",
+    );
+    server.execute_as_admin("ALTER SYSTEM SET synchronous_commit = 'local'");
+    server.execute_as_admin("ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
+    server.execute_as_admin("SELECT pg_reload_conf()");
+    let ended = async {
+        let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+        while tokio::task::block_in_place(|| server.execute_as_admin(end)) == "0" {
+            tokio::task::yield_now().await;
+        }
+    };
+    let (answer, ()) = tokio::join!(catalogue.upload("a.wav", wav(1)), ended);
+    assert_eq!(answer.0, 503, "{answer:?}");
+    // The row is locked no more, and not only to who waits for no standby.
+    server.execute_as_admin("ALTER SYSTEM RESET synchronous_standby_names");
+    server.execute_as_admin("SELECT pg_reload_conf()");
+    let (status, answer) = catalogue.upload("a.wav", wav(1)).await;
+    assert_eq!((status, &answer["duplicate"]), (202, &json!(true)), "{answer}");
+    assert_eq!(catalogue.objects(), 1, "the song's file");
+    assert_eq!(catalogue.messages().await.len(), 1);
 }
 
 async fn the_sweep_removes_what_a_crash_left(on: Engine) {

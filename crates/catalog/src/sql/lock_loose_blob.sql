@@ -1,0 +1,3 @@
+UPDATE loose_blobs
+SET since = since
+WHERE blob = $1
