@@ -16,12 +16,12 @@ use antiphon_platform::blobs::s3::S3Blobs;
 use antiphon_platform::blobs::{self, Blobs};
 use antiphon_platform::clock::Clock;
 use antiphon_platform::queue::amqp::AmqpQueue;
-use antiphon_platform::queue::{Access, Message, Queue, Topic};
+use antiphon_platform::queue::{Access, Queue, Topic};
 use antiphon_servers::{Bucket, Database, Identity, ObjectStore, Postgres, RabbitMq, VirtualHost};
 use futures::future::join_all;
 use serde_json::{Value, json};
 use support::traffic::{SENSORS, add_sensors, answers, load, recordings, wait_stored};
-use support::{Antiphon, Client, PATIENCE, command, start, try_start, wav};
+use support::{Antiphon, Client, PATIENCE, command, message, start, try_start, wav};
 
 const TOPICS: [Topic; 6] = [INBOX, RECORDINGS, LONG_RECORDINGS, SONGS, RESULTS, DESCRIPTORS];
 
@@ -428,17 +428,6 @@ async fn rabbitmq_refuses(servers: &Servers) -> (usize, usize) {
         }
     }
     (refused, permitted)
-}
-
-fn message(topic: Topic) -> Message {
-    Message {
-        id: topic.0.to_owned(),
-        kind: "antiphon.test.v1".to_owned(),
-        source: "sensors/roof".to_owned(),
-        time: 0,
-        trace: String::new(),
-        body: Vec::new().into(),
-    }
 }
 
 /// Reading, writing and deleting by accounts that were not given it, and by who has none.

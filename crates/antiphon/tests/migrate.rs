@@ -15,26 +15,9 @@ use std::time::{Duration, Instant};
 use antiphon_servers::{ObjectStore, Postgres, RabbitMq};
 use serde_json::Value;
 use support::traffic::{SENSORS, add_sensors, answers, load, recordings, send, wait_stored};
-use support::{Client, MAY, PATIENCE, command, rfc3339, start};
+use support::{Client, MAY, PATIENCE, command, contents, rfc3339, start};
 
 const UP: [&str; 3] = ["up", "--listen", "127.0.0.1:0"];
-
-/// Every file below a folder but those of running processes, with its bytes.
-fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
-    let mut all = BTreeMap::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() && path.file_name().unwrap() != "run" {
-                folders.push(path);
-            } else if path.is_file() {
-                all.insert(path.display().to_string(), std::fs::read(&path).unwrap());
-            }
-        }
-    }
-    all
-}
 
 #[test]
 fn what_was_on_a_data_folder_is_on_servers_after_a_migration_that_was_killed() {
@@ -74,7 +57,7 @@ fn what_was_on_a_data_folder_is_on_servers_after_a_migration_that_was_killed() {
     std::fs::write(&settings, text).unwrap();
     let arguments = ["migrate", "--from", data.to_str().unwrap(), "--to", settings.to_str().unwrap(), "--json"];
     let elsewhere = folder.path().join("elsewhere");
-    let old = contents(&data);
+    let old = contents(&data, &["run"]);
 
     // Killed at several moments, later ones with more done.
     let mut killed = 0;
@@ -102,7 +85,7 @@ fn what_was_on_a_data_folder_is_on_servers_after_a_migration_that_was_killed() {
     assert_eq!(again["blobs"], report["blobs"]);
 
     // The old folder is as it was.
-    let mut now = contents(&data);
+    let mut now = contents(&data, &["run"]);
     now.retain(|path, _| old.contains_key(path) && !path.contains("antiphon.db"));
     for (path, bytes) in &now {
         assert_eq!(bytes, &old[path], "{path}");

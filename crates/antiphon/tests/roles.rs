@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use antiphon_analysis::topics::{ALL, DESCRIPTORS, INBOX, LONG_RECORDINGS, RECORDINGS, RESULTS, SONGS};
 use antiphon_platform::clock::Clock;
 use antiphon_platform::queue::files::FileQueue;
-use antiphon_platform::queue::{Access, Group, Message, Queue, QueueError, Topic};
+use antiphon_platform::queue::{Access, Group, Queue, QueueError};
 use serde_json::Value;
-use support::{Client, command, start, try_start};
+use support::{Client, command, message, start, try_start};
 
 /// The table as `antiphon roles --json` prints it.
 fn table(folder: &Path) -> Vec<Value> {
@@ -164,17 +164,6 @@ async fn each_role_uses_its_topics_and_groups_and_no_others() {
         }
     }
     println!("{cells} cells of role and topic or group tried on queue handles");
-}
-
-fn message(topic: Topic) -> Message {
-    Message {
-        id: topic.0.to_owned(),
-        kind: "antiphon.test.v1".to_owned(),
-        source: "tests".to_owned(),
-        time: 0,
-        trace: String::new(),
-        body: Vec::new().into(),
-    }
 }
 
 #[test]

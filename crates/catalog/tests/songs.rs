@@ -12,6 +12,7 @@ use antiphon_platform::blobs::folder::{Access, FolderBlobs};
 use antiphon_platform::clock::{Clock, SECOND};
 use antiphon_platform::db::{Database, DbError, Engine, Statement, WriteTransaction};
 use antiphon_platform::disk;
+use antiphon_platform::on_both_engines;
 use antiphon_servers::{Durability, Postgres};
 use async_trait::async_trait;
 use axum::body::Body;
@@ -135,18 +136,6 @@ fn wav(seed: u8) -> Vec<u8> {
 
 fn id_of(bytes: &[u8]) -> SongId {
     SongId::derive(&Sha256::digest(bytes).into())
-}
-
-/// Makes of `async fn case(on: Engine)` a test for each engine.
-macro_rules! on_both_engines {
-    ($($case:ident,)*) => {
-        mod sqlite {
-            $(#[tokio::test(flavor = "multi_thread")] async fn $case() { super::$case(antiphon_platform::db::Engine::Sqlite).await })*
-        }
-        mod postgres {
-            $(#[tokio::test(flavor = "multi_thread")] async fn $case() { super::$case(antiphon_platform::db::Engine::Postgres).await })*
-        }
-    };
 }
 
 on_both_engines! {

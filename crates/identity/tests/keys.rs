@@ -9,6 +9,7 @@ use antiphon_identity::{
 use antiphon_platform::clock::{Clock, SECOND};
 use antiphon_platform::db::{Database, Engine};
 use antiphon_platform::http::{ClientAddress, Problem};
+use antiphon_platform::on_both_engines;
 use antiphon_servers::Postgres;
 use axum::Router;
 use axum::body::Body;
@@ -89,18 +90,6 @@ fn router(db: &Database, keys: &Keys, clock: &Clock) -> Router {
         .route("/read", get(read))
         .route("/roof", get(roof).post(add_to_roof))
         .layer(from_fn_with_state(keys.clone(), authenticate))
-}
-
-/// Makes of `async fn case(on: Engine)` a test for each engine.
-macro_rules! on_both_engines {
-    ($($case:ident,)*) => {
-        mod sqlite {
-            $(#[tokio::test(flavor = "multi_thread")] async fn $case() { super::$case(antiphon_platform::db::Engine::Sqlite).await })*
-        }
-        mod postgres {
-            $(#[tokio::test(flavor = "multi_thread")] async fn $case() { super::$case(antiphon_platform::db::Engine::Postgres).await })*
-        }
-    };
 }
 
 on_both_engines! {

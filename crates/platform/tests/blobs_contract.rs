@@ -12,7 +12,7 @@ use antiphon_platform::blobs::{Access, Blobs, contract};
 use antiphon_platform::disk;
 
 macro_rules! cases {
-    ($($case:ident),* $(,)?) => {
+    ($($case:ident)*) => {
         $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $case() {
             let folder = tempfile::tempdir().unwrap();
@@ -24,15 +24,7 @@ macro_rules! cases {
     };
 }
 
-cases! {
-    put_is_read_back,
-    key_below_a_key_is_another_object,
-    range_gives_exactly_those_bytes,
-    missing_is_not_found,
-    failed_put_leaves_nothing,
-    concurrent_puts_and_gets_see_whole_objects,
-    other_keys_are_refused,
-}
+antiphon_platform::blobs_contract_cases!(cases);
 
 #[tokio::test]
 async fn link_cases_are_skipped() {

@@ -7,7 +7,7 @@ use antiphon_platform::db::contract::{self, Fixture};
 use antiphon_platform::db::{Database, DbError, Reader};
 
 macro_rules! cases {
-    ($($case:ident),* $(,)?) => {
+    ($($case:ident)*) => {
         $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $case() {
             let folder = tempfile::tempdir().unwrap();
@@ -16,26 +16,7 @@ macro_rules! cases {
     };
 }
 
-cases! {
-    read_sees_one_snapshot,
-    concurrent_writers_are_serialisable,
-    dropped_write_is_undone,
-    cancelled_write_leaves_nothing_open,
-    conflict_is_told_apart_and_survivable,
-    read_handle_refuses_writes,
-    values_come_back,
-    text_with_nul_is_refused,
-    arithmetic_means_the_same,
-    wrong_number_of_values_is_refused,
-    bulk_insert_fails_keeps_or_replaces,
-    bulk_insert_of_thousands,
-    changes_are_told,
-    migrations_run_once,
-    newer_schema_is_refused,
-    reader_needs_the_schema,
-    locked_for_too_long_is_unavailable,
-    busy_writer_does_not_starve_others,
-}
+antiphon_platform::db_contract_cases!(cases);
 
 fn fixture(folder: &std::path::Path) -> Fixture {
     Fixture { url: format!("sqlite:{}", folder.join("antiphon.db").display()) }

@@ -11,7 +11,7 @@ use antiphon_platform::blobs::{Access, Blobs, contract};
 use antiphon_servers::ObjectStore;
 
 macro_rules! cases {
-    ($($case:ident),* $(,)?) => {
+    ($($case:ident)*) => {
         $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $case() {
             contract::$case(open(&space()).await).await;
@@ -19,15 +19,7 @@ macro_rules! cases {
     };
 }
 
-cases! {
-    put_is_read_back,
-    key_below_a_key_is_another_object,
-    range_gives_exactly_those_bytes,
-    missing_is_not_found,
-    failed_put_leaves_nothing,
-    concurrent_puts_and_gets_see_whole_objects,
-    other_keys_are_refused,
-}
+antiphon_platform::blobs_contract_cases!(cases);
 
 #[tokio::test]
 async fn links_give_the_bytes() {

@@ -7,12 +7,14 @@ pub mod steady;
 pub mod system;
 pub mod traffic;
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+use antiphon_platform::queue::{Message, Topic};
 use serde_json::Value;
 
 /// How long a process may take to be ready, or a recording to be stored, on a busy machine.
@@ -274,4 +276,35 @@ pub fn wav(seed: u64, rate: u32, samples: usize) -> Vec<u8> {
         body.extend_from_slice(&((tone + noise) as i16).to_le_bytes());
     }
     body
+}
+
+/// Every file below a folder with its bytes, but those below folders that are `left_out` by name.
+pub fn contents(folder: &Path, left_out: &[&str]) -> BTreeMap<String, Vec<u8>> {
+    let mut all = BTreeMap::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let entry = entry.unwrap();
+            let path = entry.path();
+            if path.is_dir() {
+                let is_left_out = left_out.iter().any(|name| entry.file_name() == *name);
+                folders.extend((!is_left_out).then_some(path));
+            } else if path.is_file() {
+                all.insert(path.display().to_string(), std::fs::read(&path).unwrap());
+            }
+        }
+    }
+    all
+}
+
+/// A message that nobody can use, for a topic.
+pub fn message(topic: Topic) -> Message {
+    Message {
+        id: topic.0.to_owned(),
+        kind: String::from("antiphon.test.v1"),
+        source: String::from("sensors/roof"),
+        time: 0,
+        trace: String::new(),
+        body: Vec::new().into(),
+    }
 }

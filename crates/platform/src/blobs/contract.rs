@@ -1,4 +1,5 @@
-//! The law of the blob port as code: one case per MUST, each on an empty store.
+//! The law of the blob port as code: one case per MUST, each on an empty store. An engine's test calls those that
+//! [`blobs_contract_cases`](crate::blobs_contract_cases) lists, and those of links by itself, for not every engine has them.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a case that fails panics")]
 
@@ -10,6 +11,22 @@ use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{BlobError, Blobs, ByteStream, Bytes, collect, once};
+
+/// Hands the names of all cases to the macro `$each`, which makes of them what it needs.
+#[macro_export]
+macro_rules! blobs_contract_cases {
+    ($each:ident) => {
+        $each! {
+            put_is_read_back
+            key_below_a_key_is_another_object
+            range_gives_exactly_those_bytes
+            missing_is_not_found
+            failed_put_leaves_nothing
+            concurrent_puts_and_gets_see_whole_objects
+            other_keys_are_refused
+        }
+    };
+}
 
 async fn whole(blobs: &dyn Blobs, key: &str) -> Result<Vec<u8>, BlobError> {
     collect(blobs.get(key, None).await?).await

@@ -1,4 +1,5 @@
-//! The law of the database port as code: one case per MUST. An engine's test calls each through [`Fixture`].
+//! The law of the database port as code: one case per MUST. An engine's test calls each that
+//! [`db_contract_cases`](crate::db_contract_cases) lists through [`Fixture`].
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a case that fails panics")]
 
@@ -6,6 +7,46 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Bulk, Database, DbError, Migration, OnConflict, Reader, Statement, Value};
+
+/// Hands the names of all cases to the macro `$each`, which makes of them what it needs.
+#[macro_export]
+macro_rules! db_contract_cases {
+    ($each:ident) => {
+        $each! {
+            read_sees_one_snapshot
+            concurrent_writers_are_serialisable
+            dropped_write_is_undone
+            cancelled_write_leaves_nothing_open
+            conflict_is_told_apart_and_survivable
+            read_handle_refuses_writes
+            values_come_back
+            text_with_nul_is_refused
+            arithmetic_means_the_same
+            wrong_number_of_values_is_refused
+            bulk_insert_fails_keeps_or_replaces
+            bulk_insert_of_thousands
+            changes_are_told
+            migrations_run_once
+            newer_schema_is_refused
+            reader_needs_the_schema
+            locked_for_too_long_is_unavailable
+            busy_writer_does_not_starve_others
+        }
+    };
+}
+
+/// Makes of `async fn case(on: Engine)` a test for each engine.
+#[macro_export]
+macro_rules! on_both_engines {
+    ($($case:ident,)*) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread")] async fn $case() { super::$case($crate::db::Engine::Sqlite).await })*
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread")] async fn $case() { super::$case($crate::db::Engine::Postgres).await })*
+        }
+    };
+}
 
 /// The tables that the cases use.
 pub const MIGRATIONS: &[Migration] = &[Migration {

@@ -203,18 +203,7 @@ fn partial(samples: &[Values], second: i64, from: Micros, to: Micros, seed: u64)
     Partial { second, from, to, values }
 }
 
-/// Makes of `async fn case(on: Engine)` a test for each engine.
-macro_rules! on_both_engines {
-    ($($case:ident,)*) => {
-        mod sqlite {
-            $(#[tokio::test] async fn $case() { super::$case(antiphon_platform::db::Engine::Sqlite).await })*
-        }
-        mod postgres {
-            $(#[tokio::test] async fn $case() { super::$case(antiphon_platform::db::Engine::Postgres).await })*
-        }
-    };
-}
-pub(crate) use on_both_engines;
+pub(crate) use antiphon_platform::on_both_engines;
 
 /// A database of its own.
 pub(crate) struct Store {
