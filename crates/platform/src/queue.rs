@@ -128,12 +128,40 @@ impl Group {
 }
 
 impl Access {
+    /// Whether it may publish to a topic.
+    ///
+    /// # Errors
+    /// [`QueueError::NotPermitted`] if not.
+    pub fn check_publish(&self, topic: Topic) -> Result<(), QueueError> {
+        permitted(self.publish.contains(&topic), || format!("publish to {}", topic.0))
+    }
+
+    /// Whether it may consume a group.
+    ///
+    /// # Errors
+    /// [`QueueError::NotPermitted`] if not.
+    pub fn check_consume(&self, group: Group) -> Result<(), QueueError> {
+        permitted(self.consume.contains(&group), || format!("consume {}", group.name))
+    }
+
+    /// Whether it may consume the dead queue of a group.
+    ///
+    /// # Errors
+    /// [`QueueError::NotPermitted`] if not.
+    pub fn check_consume_dead(&self, group: Group) -> Result<(), QueueError> {
+        permitted(self.takes_dead_of(group), || format!("consume the dead queue of {}", group.name))
+    }
+
     /// Whether it holds the dead queue of a group, by its name or as one of [`Group::every_foreign`].
     #[must_use]
     pub fn takes_dead_of(&self, group: Group) -> bool {
         let of_all = group.is_foreign() && self.dead.contains(&Group::every_foreign(group.topic));
         of_all || self.dead.contains(&group)
     }
+}
+
+fn permitted(is_permitted: bool, what: impl FnOnce() -> String) -> Result<(), QueueError> {
+    if is_permitted { Ok(()) } else { Err(QueueError::NotPermitted(what())) }
 }
 
 /// One message: the attributes of CloudEvents 1.0 that we use, and a body.

@@ -210,13 +210,6 @@ impl FileQueue {
     fn consumer(&self, group: Group, prefetch: usize, kind: Kind) -> Result<Box<dyn Consumer>, QueueError> {
         Ok(Box::new(FileConsumer::new(self.engine.hub(group, kind)?, prefetch)))
     }
-
-    fn may_publish(&self, topic: Topic) -> Result<(), QueueError> {
-        if self.access.publish.contains(&topic) {
-            return Ok(());
-        }
-        Err(QueueError::NotPermitted(format!("publish to {}", topic.0)))
-    }
 }
 
 /// Folders, claim and owner.
@@ -313,26 +306,22 @@ impl Queue for FileQueue {
     }
 
     async fn publish(&self, topic: Topic, messages: Vec<Message>) -> Result<(), QueueError> {
-        self.may_publish(topic)?;
+        self.access.check_publish(topic)?;
         self.send(topic, None, &messages).await
     }
 
     async fn publish_to_group(&self, group: Group, message: Message) -> Result<(), QueueError> {
-        self.may_publish(group.topic)?;
+        self.access.check_publish(group.topic)?;
         self.send(group.topic, Some(group), &[message]).await
     }
 
     async fn consume(&self, group: Group, prefetch: usize) -> Result<Box<dyn Consumer>, QueueError> {
-        if !self.access.consume.contains(&group) {
-            return Err(QueueError::NotPermitted(format!("consume {}", group.name)));
-        }
+        self.access.check_consume(group)?;
         self.consumer(group, prefetch, Kind::Live)
     }
 
     async fn consume_dead(&self, group: Group, prefetch: usize) -> Result<Box<dyn Consumer>, QueueError> {
-        if !self.access.takes_dead_of(group) {
-            return Err(QueueError::NotPermitted(format!("consume the dead queue of {}", group.name)));
-        }
+        self.access.check_consume_dead(group)?;
         self.consumer(group, prefetch, Kind::Dead)
     }
 

@@ -143,13 +143,6 @@ impl AmqpQueue {
         Ok(())
     }
 
-    fn may_publish(&self, topic: Topic) -> Result<(), QueueError> {
-        if self.access.publish.contains(&topic) {
-            return Ok(());
-        }
-        Err(QueueError::NotPermitted(format!("publish to {}", topic.0)))
-    }
-
     /// Groups that this handle knows of.
     fn groups(&self) -> BTreeSet<Group> {
         let mut groups = self.engine.declared().clone();
@@ -226,26 +219,22 @@ impl Queue for AmqpQueue {
     }
 
     async fn publish(&self, topic: Topic, messages: Vec<Message>) -> Result<(), QueueError> {
-        self.may_publish(topic)?;
+        self.access.check_publish(topic)?;
         self.send(topic, None, &messages).await
     }
 
     async fn publish_to_group(&self, group: Group, message: Message) -> Result<(), QueueError> {
-        self.may_publish(group.topic)?;
+        self.access.check_publish(group.topic)?;
         self.send(group.topic, Some(group), &[message]).await
     }
 
     async fn consume(&self, group: Group, prefetch: usize) -> Result<Box<dyn Consumer>, QueueError> {
-        if !self.access.consume.contains(&group) {
-            return Err(QueueError::NotPermitted(format!("consume {}", group.name)));
-        }
+        self.access.check_consume(group)?;
         Ok(Box::new(AmqpConsumer::start(Arc::clone(&self.engine), group, Kind::Live, prefetch).await?))
     }
 
     async fn consume_dead(&self, group: Group, prefetch: usize) -> Result<Box<dyn Consumer>, QueueError> {
-        if !self.access.takes_dead_of(group) {
-            return Err(QueueError::NotPermitted(format!("consume the dead queue of {}", group.name)));
-        }
+        self.access.check_consume_dead(group)?;
         Ok(Box::new(AmqpConsumer::start(Arc::clone(&self.engine), group, Kind::Dead, prefetch).await?))
     }
 
