@@ -13,7 +13,8 @@
 //! - A delivery that is not settled when its consumer is dropped or dies MUST be delivered again, with
 //!   `deliveries` raised by one (cases: `an_unsettled_delivery_comes_back_when_dropped`,
 //!   `deliveries_of_a_killed_process_come_back`).
-//! - [`Consumer::next`] that is given up MUST lose nothing (case: `next_is_cancel_safe`).
+//! - [`Consumer::next`] that is given up MUST lose nothing, and [`Queue::consume`] that is given up MUST hold nothing
+//!   (cases: `next_is_cancel_safe`, `a_consumer_given_up_while_it_opens_holds_nothing`).
 //! - [`Delivery::ack`] MUST be the end of the message for its group, except that a crash may bring it
 //!   back: consumers are idempotent (case: `ack_is_the_end`).
 //! - [`Delivery::retry`] MUST bring the message back not before its delay, and after the last step

@@ -185,24 +185,6 @@ async fn connections_that_end_while_messages_flow_lose_none() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_consumer_that_is_given_up_while_it_opens_holds_nothing() {
-    let vhost = RabbitMq::shared().vhost();
-    let queue = open_declared(vhost.url()).await;
-    let [one, ..] = groups();
-    queue.publish(one.topic, (0..100).map(|id| message(&id.to_string())).collect()).await.unwrap();
-    let begun = Instant::now();
-    drop(queue.consume(one, 10).await.unwrap());
-    let opening = begun.elapsed();
-    // From the middle of opening, where it has begun to consume, to its end; fewer times than a message is delivered.
-    let moments = DELIVERY_LIMIT - 5;
-    for moment in 0..moments {
-        let given_up = opening / 2 + opening * moment / moments / 2;
-        drop(tokio::time::timeout(given_up, queue.consume(one, 10)).await);
-    }
-    take_all(&queue, one, 100).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_short_of_memory_says_so_and_lets_consumers_work() {
     let server = tokio::task::spawn_blocking(RabbitMq::start).await.unwrap();
     let vhost = server.vhost();

@@ -105,6 +105,7 @@ macro_rules! queue_contract_cases {
             depths_tell_what_waits_flies_and_died
             a_message_over_the_limit_is_refused
             next_is_cancel_safe
+            a_consumer_given_up_while_it_opens_holds_nothing
         }
     };
 }
@@ -545,6 +546,24 @@ pub async fn next_is_cancel_safe(subject: &impl Subject) {
         *seen.entry(id).or_insert(0) += count;
     }
     assert_eq!(seen, once(20));
+}
+
+/// A [`Queue::consume`] that is given up, at whatever moment, keeps no message from others.
+pub async fn a_consumer_given_up_while_it_opens_holds_nothing(subject: &impl Subject) {
+    let queue = open(subject).await;
+    publish(queue.as_ref(), 0..100).await;
+    let begun = std::time::Instant::now();
+    drop(queue.consume(ONE, 10).await.expect("consume"));
+    let opening = begun.elapsed();
+    // From the middle of opening, where messages begin to come, to its end; fewer times than a message is delivered.
+    let moments = DELIVERY_LIMIT - 5;
+    for moment in 0..moments {
+        let given_up = opening / 2 + opening * moment / moments / 2;
+        drop(tokio::time::timeout(given_up, queue.consume(ONE, 10)).await);
+    }
+    let mut consumer = queue.consume(ONE, 10).await.expect("consume");
+    let seen = drain(consumer.as_mut(), 100).await;
+    assert_eq!(seen, once(100));
 }
 
 /// A manual clock that a subject may use, at a time like ours.
