@@ -206,6 +206,7 @@ fn main() {
         database.clone(),
         queue.clone(),
         Clock::system(),
+        antiphon_analysis::store::writer::PREFETCH,
         stop.clone(),
     ));
     let rollup = runtime.spawn(antiphon_analysis::store::rollup::run(database, Clock::system(), stop.clone()));

@@ -74,6 +74,12 @@ pub const SETTINGS: &[Setting] = &[
         "",
         "recordings analysed at once by one process; not set: one for each core",
     ),
+    setting(
+        "write.prefetch",
+        Kind::Integer(1, 65_535),
+        "400",
+        "results that one process holds at most, not yet acknowledged: each takes up to 1 MiB of memory",
+    ),
 ];
 
 const fn setting(key: &'static str, kind: Kind, default: &'static str, help: &'static str) -> Setting {
@@ -111,6 +117,8 @@ mod tests {
         config.check().unwrap();
         assert_eq!(config.integer("limits.recording_bytes").unwrap(), Some(16 * 1024 * 1024));
         assert_eq!(config.integer("limits.song_bytes").unwrap(), Some(1024 * 1024 * 1024));
+        let prefetch = i64::try_from(antiphon_analysis::store::writer::PREFETCH).unwrap();
+        assert_eq!(config.integer("write.prefetch").unwrap(), Some(prefetch));
         assert!(!config.boolean("auth.public_reads").unwrap());
     }
 

@@ -65,6 +65,8 @@ pub struct Wiring {
     clock: Clock,
     pool: OnceLock<Arc<Pool>>,
     workers: usize,
+    /// Results that `write` holds unacknowledged at most.
+    write_prefetch: usize,
     limits: Limits,
     keys: Option<Keys>,
     public_reads: bool,
@@ -114,17 +116,19 @@ impl Wiring {
         let keys = if listens { Some(Keys::new(connections.reader("query")?, clock.clone(), &options)) } else { None };
         let workers = config.integer("analyze.workers")?.and_then(|count| usize::try_from(count).ok());
         let workers = workers.unwrap_or_else(cpu::cores);
-        let size = |key| -> Result<i64> { config.integer(key)?.with_context(|| format!("{key} is not set")) };
+        let number = |key| -> Result<i64> { config.integer(key)?.with_context(|| format!("{key} is not set")) };
         let limits = Limits {
-            recording: usize::try_from(size("limits.recording_bytes")?)?,
-            song: u64::try_from(size("limits.song_bytes")?)?,
+            recording: usize::try_from(number("limits.recording_bytes")?)?,
+            song: u64::try_from(number("limits.song_bytes")?)?,
         };
+        let write_prefetch = usize::try_from(number("write.prefetch")?)?;
         Ok(Self {
             roles: roles.to_vec(),
             connections,
             clock,
             pool: OnceLock::new(),
             workers,
+            write_prefetch,
             limits,
             keys,
             public_reads,
@@ -251,12 +255,12 @@ impl Wiring {
     fn write(&self, stop: &CancellationToken) -> Result<Vec<(&'static str, Task)>> {
         let database = self.connections.database("write")?;
         let queue = self.connections.queue("write")?;
-        let (clock, stop) = (self.clock.clone(), stop.clone());
+        let (clock, stop, prefetch) = (self.clock.clone(), stop.clone(), self.write_prefetch);
         let writer: Task = {
             let (database, queue, clock, stop) = (database.clone(), Arc::clone(&queue), clock.clone(), stop.clone());
             Box::new(move || {
-                let run = store::writer::run(database.clone(), Arc::clone(&queue), clock.clone(), stop.clone());
-                Box::pin(run.map(Ok))
+                let (database, queue, clock) = (database.clone(), Arc::clone(&queue), clock.clone());
+                Box::pin(store::writer::run(database, queue, clock, prefetch, stop.clone()).map(Ok))
             })
         };
         let dead_letters: Task = {

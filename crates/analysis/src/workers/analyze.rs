@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use antiphon_audio::decode::{Decoder, Limits};
 use antiphon_platform::crash;
-use antiphon_platform::queue::{Delivery, Message, QueueError};
+use antiphon_platform::queue::{Delivery, Group, Message, QueueError};
 use prost::Message as _;
 use tokio_util::sync::CancellationToken;
 
 use super::analysis::{self, Job, Place};
-use super::{Failure, Worker, analyze_and_publish, consume, settle};
+use super::{Emit, Failure, Worker, analyze_and_publish, consume, settle};
 use crate::ids::RecordingId;
 use crate::messages;
 use crate::plan;
@@ -26,28 +26,52 @@ const TIME_LIMIT: Duration = Duration::from_secs(600);
 /// # Errors
 /// Those of the queue that do not pass by themselves.
 pub async fn run(worker: Worker, stop: CancellationToken) -> Result<(), QueueError> {
-    let queue = worker.queue.clone();
-    consume(queue.as_ref(), ANALYZE, worker.prefetch, stop, move |delivery| handle(worker.clone(), delivery)).await
+    run_with(worker, ANALYZE, stop, compute).await
 }
 
-async fn handle(worker: Worker, delivery: Delivery) -> Result<(), QueueError> {
-    let outcome = analyze(&worker, &delivery.message).await;
+/// Works until `stop` fires on the recordings of `group`, with an algorithm of the caller's in place of those that plans
+/// name: consuming, publishing, confirming and settling are the role's own. `compute` runs on the worker's pool. It is handed
+/// one recording, whose audio nobody has looked at, and emits the parts of its result one after the other, each of at
+/// most 1 MiB, of which the last one alone says how many there are.
+///
+/// # Errors
+/// Those of the queue that do not pass by themselves.
+pub async fn run_with<C>(worker: Worker, group: Group, stop: CancellationToken, compute: C) -> Result<(), QueueError>
+where
+    C: Fn(messages::Recording, &mut Emit<'_>) -> Result<(), Failure> + Clone + Send + 'static,
+{
+    let queue = worker.queue.clone();
+    let prefetch = worker.prefetch;
+    let handle = move |delivery| handle(worker.clone(), delivery, compute.clone());
+    consume(queue.as_ref(), group, prefetch, stop, handle).await
+}
+
+async fn handle<C>(worker: Worker, delivery: Delivery, compute: C) -> Result<(), QueueError>
+where
+    C: FnOnce(messages::Recording, &mut Emit<'_>) -> Result<(), Failure> + Send + 'static,
+{
+    let outcome = analyze(&worker, &delivery.message, compute).await;
     crash::point("analyze.after-effect-before-ack");
     settle(delivery, outcome).await
 }
 
-async fn analyze(worker: &Worker, message: &Message) -> Result<(), Failure> {
+async fn analyze<C>(worker: &Worker, message: &Message, compute: C) -> Result<(), Failure>
+where
+    C: FnOnce(messages::Recording, &mut Emit<'_>) -> Result<(), Failure> + Send + 'static,
+{
     let recording = messages::Recording::decode(message.body.clone())
         .map_err(|error| Failure::Permanent(format!("the message is no recording: {error}")))?;
     let no_id = |_| Failure::Permanent(String::from("the message names no recording"));
     let id = RecordingId::try_from(recording.id.as_ref()).map_err(no_id)?;
     let source = format!("sensors/{}", recording.sensor);
-    analyze_and_publish(worker, source, id.to_string(), &message.trace, move |emit| {
-        let limits = Limits { duration: LONGEST_AUDIO };
-        let decoder = Decoder::from_bytes(recording.audio.clone(), limits)?;
-        analysis::analyze(job(recording)?, decoder, emit)
-    })
-    .await
+    analyze_and_publish(worker, source, id.to_string(), &message.trace, move |emit| compute(recording, emit)).await
+}
+
+/// What the plan asks for, by the registry.
+fn compute(recording: messages::Recording, emit: &mut Emit<'_>) -> Result<(), Failure> {
+    let limits = Limits { duration: LONGEST_AUDIO };
+    let decoder = Decoder::from_bytes(recording.audio.clone(), limits)?;
+    analysis::analyze(job(recording)?, decoder, emit)
 }
 
 fn job(recording: messages::Recording) -> Result<Job, Failure> {

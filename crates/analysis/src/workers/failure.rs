@@ -13,7 +13,7 @@ pub(crate) const KEPT: &str = "; what decoded before that is kept";
 
 /// Why a message could not be handled; the reason in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Failure {
+pub enum Failure {
     /// The same message would fail the same way again.
     Permanent(String),
     /// Something of ours was not usable; later it may be.

@@ -28,8 +28,9 @@ use crate::messages;
 use crate::topics::RESULTS;
 pub(crate) use analysis::sample_number;
 pub(crate) use blob_reader::BlobReader;
-pub(crate) use failure::{Failure, KEPT};
-use parts::Emit;
+pub use failure::Failure;
+pub(crate) use failure::KEPT;
+pub use parts::Emit;
 
 /// How long a worker waits before it asks a queue again that could not be used.
 const QUEUE_AGAIN: Duration = Duration::from_secs(1);

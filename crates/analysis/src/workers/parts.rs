@@ -10,8 +10,8 @@ use crate::messages;
 /// larger only if its algorithm's frames are.
 const PART_LIMIT: usize = 1024 * 1024 - 8 * 1024;
 
-/// Where finished parts go.
-pub(super) type Emit<'a> = dyn FnMut(messages::Result) -> Result<(), Failure> + 'a;
+/// Where finished parts of a result go, in order. What it answers is to be passed on: the result cannot be published.
+pub type Emit<'a> = dyn FnMut(messages::Result) -> Result<(), Failure> + 'a;
 
 /// Gathers results and emits a part whenever one is full.
 pub(super) struct Parts {

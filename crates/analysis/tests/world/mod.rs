@@ -137,7 +137,7 @@ impl World {
         let (database, queue, stop) = (self.database.clone(), Arc::clone(&self.queue), self.stop.clone());
         tokio::spawn(async move { outbox::relay(database, queue.as_ref(), &topics::ALL, stop).await });
         let (database, queue) = (self.database.clone(), Arc::clone(&self.queue));
-        tokio::spawn(writer::run(database, queue, self.clock.clone(), self.stop.clone()));
+        tokio::spawn(writer::run(database, queue, self.clock.clone(), writer::PREFETCH, self.stop.clone()));
         let (database, queue) = (self.database.clone(), Arc::clone(&self.queue));
         tokio::spawn(keep::run(database, queue, self.clock.clone(), self.stop.clone()));
     }

@@ -41,7 +41,8 @@ async fn results_flow_from_the_queue_into_cells() {
     queue.publish(RESULTS, messages).await.unwrap();
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..2 {
-        tasks.spawn(writer::run(store.db.clone(), Arc::clone(&queue), store.clock.clone(), stop.clone()));
+        let (db, queue, clock) = (store.db.clone(), Arc::clone(&queue), store.clock.clone());
+        tasks.spawn(writer::run(db, queue, clock, writer::PREFETCH, stop.clone()));
         tasks.spawn(rollup::run(store.db.clone(), store.clock.clone(), stop.clone()));
     }
     tasks.spawn(dead_letters::run(store.db.clone(), Arc::clone(&queue), store.clock.clone(), stop.clone()));

@@ -33,8 +33,8 @@ pub(crate) use self::results::hash_of;
 /// Most results in one transaction.
 const BATCH: usize = 200;
 
-/// Unsettled deliveries at most: one batch in the transaction, one that waits.
-const PREFETCH: usize = 2 * BATCH;
+/// How many unsettled deliveries [`run`] holds when nobody says otherwise: one batch in the transaction, one that waits.
+pub const PREFETCH: usize = 2 * BATCH;
 
 /// Bytes of results in one transaction, so that parts of a song do not fill memory.
 const BATCH_BYTES: usize = 32 * 1024 * 1024;
@@ -46,10 +46,12 @@ pub(super) fn statements() -> Vec<Statement> {
     [batch::STATEMENTS, results::STATEMENTS, touched::STATEMENTS].concat()
 }
 
-/// Consumes group `write` until `stop` fires. Several may run, in one process or many.
-pub async fn run(db: Database, queue: Arc<dyn Queue>, clock: Clock, stop: CancellationToken) {
-    let (sender, mut waiting) = mpsc::channel(PREFETCH);
-    let fetch = tokio::spawn(fetch(queue, sender, stop.clone()));
+/// Consumes group `write` until `stop` fires, holding at most `prefetch` (at least 1) unsettled deliveries in memory, each
+/// of some kilobytes as a rule and of 1 MiB at most. Several may run, in one process or many.
+pub async fn run(db: Database, queue: Arc<dyn Queue>, clock: Clock, prefetch: usize, stop: CancellationToken) {
+    let prefetch = prefetch.max(1);
+    let (sender, mut waiting) = mpsc::channel(prefetch);
+    let fetch = tokio::spawn(fetch(queue, sender, prefetch, stop.clone()));
     let partitions = Partitions::default();
     let mut deliveries = Vec::with_capacity(BATCH);
     loop {
@@ -84,9 +86,9 @@ fn fitting(deliveries: &[Delivery]) -> usize {
 }
 
 /// Keeps the channel full, whatever becomes of the queue.
-async fn fetch(queue: Arc<dyn Queue>, sender: mpsc::Sender<Delivery>, stop: CancellationToken) {
+async fn fetch(queue: Arc<dyn Queue>, sender: mpsc::Sender<Delivery>, prefetch: usize, stop: CancellationToken) {
     while !stop.is_cancelled() {
-        if let Err(error) = consume(queue.as_ref(), &sender).await {
+        if let Err(error) = consume(queue.as_ref(), &sender, prefetch).await {
             tracing::warn!(%error, "results cannot be consumed; trying again");
             tokio::time::sleep(AWAY).await;
         } else {
@@ -95,8 +97,8 @@ async fn fetch(queue: Arc<dyn Queue>, sender: mpsc::Sender<Delivery>, stop: Canc
     }
 }
 
-async fn consume(queue: &dyn Queue, sender: &mpsc::Sender<Delivery>) -> Result<(), QueueError> {
-    let mut consumer = queue.consume(WRITE, PREFETCH).await?;
+async fn consume(queue: &dyn Queue, sender: &mpsc::Sender<Delivery>, prefetch: usize) -> Result<(), QueueError> {
+    let mut consumer = queue.consume(WRITE, prefetch).await?;
     loop {
         let delivery = consumer.next().await?;
         if sender.send(delivery).await.is_err() {
