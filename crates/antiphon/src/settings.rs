@@ -123,6 +123,22 @@ mod tests {
     }
 
     #[test]
+    fn a_writer_holds_as_many_results_as_a_broker_can_be_asked_for() {
+        let load = |value: &str| {
+            let environment = vec![(String::from("ANTIPHON_WRITE__PREFETCH"), value.to_owned())];
+            Config::load(TABLES, &Sources { environment, ..Sources::default() })
+        };
+        for good in ["1", "65535"] {
+            assert_eq!(load(good).unwrap().integer("write.prefetch").unwrap(), good.parse().ok());
+        }
+        for bad in ["0", "65536", "-1", "many"] {
+            let refusal = load(bad).err().unwrap().to_string();
+            let says = ["ANTIPHON_WRITE__PREFETCH", bad, "a whole number from 1 to 65535"];
+            assert!(says.iter().all(|part| refusal.contains(part)), "{refusal}");
+        }
+    }
+
+    #[test]
     fn no_setting_is_declared_twice_and_all_say_what_they_do() {
         let mut keys: Vec<&str> = TABLES.iter().copied().flatten().map(|setting| setting.key).collect();
         let count = keys.len();

@@ -1,0 +1,62 @@
+//! What a worker of role `analyze` would publish, made without one: results of sound that was never sent.
+
+use antiphon_analysis::ids::{RecordingId, result_message};
+use antiphon_analysis::messages::{Block, Result as Found, SourceKind};
+use antiphon_analysis::topics::ANALYZE;
+use antiphon_features::algorithm::Stream;
+use antiphon_features::session::{Item, Session};
+use antiphon_platform::queue::Message;
+use prost::Message as _;
+
+/// The blocks that algorithms make of a 16-bit mono WAV of [`wav`](super::wav) that was heard at `start`, a whole second
+/// in µs since 1970.
+pub fn blocks(algorithms: &[&str], rate: u32, start: i64, wav: &[u8]) -> Vec<Block> {
+    let items: Vec<Item> =
+        algorithms.iter().map(|name| Item { algorithm: (*name).to_owned(), ..Item::default() }).collect();
+    let samples: Vec<f32> =
+        wav[44..].chunks_exact(2).map(|pair| f32::from(i16::from_le_bytes([pair[0], pair[1]])) / 32_768.0).collect();
+    let first = start / 1_000_000 * i64::from(rate);
+    let stream =
+        Stream { rate, channels: 1, first_sample: first, first_body_sample: first, song: false, calibration_db: None };
+    let mut session = Session::new(&items, &stream).expect("algorithms of the registry");
+    session.push(&[&samples]);
+    let blocks = session.finish().blocks.into_iter().map(|block| Block {
+        algorithm: block.algorithm.to_owned(),
+        version: block.version,
+        layer: block.layer.to_owned(),
+        minute: block.minute,
+        data: block.data.into(),
+        partials: Vec::new(),
+    });
+    blocks.collect()
+}
+
+/// The whole result of a recording that was heard from `from` to `to`, in µs since 1970, for the topic `results`.
+pub fn message(sensor: &str, id: RecordingId, (from, to): (i64, i64), rate: u32, blocks: Vec<Block>) -> Message {
+    let found = Found {
+        kind: SourceKind::Sensor.into(),
+        sensor: sensor.to_owned(),
+        id: id.as_bytes().to_vec().into(),
+        recording_start: from,
+        accepted_at: to,
+        last_piece: true,
+        group: ANALYZE.name.to_owned(),
+        groups: vec![ANALYZE.name.to_owned()],
+        plan_version: 1,
+        parts: 1,
+        from,
+        to,
+        sample_rate: rate,
+        channels: 1,
+        blocks,
+        ..Found::default()
+    };
+    Message {
+        id: result_message(&id.to_string(), 0, ANALYZE.name, 1, 0),
+        kind: String::from("antiphon.result.v1"),
+        source: format!("sensors/{sensor}"),
+        time: to,
+        trace: String::new(),
+        body: found.encode_to_vec().into(),
+    }
+}
