@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use antiphon_analysis::ids::RecordingId;
 use antiphon_analysis::messages::Block;
-use antiphon_analysis::topics::{RESULTS, WRITE};
+use antiphon_analysis::topics::{ALL, RESULTS, WRITE};
 use antiphon_platform::clock::{Clock, SECOND};
 use antiphon_platform::queue::amqp::{AmqpQueue, names};
 use antiphon_platform::queue::{Access, Message, Queue};
@@ -62,18 +62,31 @@ fn unacknowledged(vhost: &VirtualHost<'_>) -> Option<u64> {
     vhost.queue(&names::queue(WRITE))?["messages_unacknowledged"].as_u64()
 }
 
-/// What `/metrics` says of the writer's group: waiting, held by that process, seconds since the oldest came.
-fn depth(url: &str) -> Option<[f64; 3]> {
+/// What `/metrics` says of a group: waiting, held by that process, seconds since the oldest came.
+fn depth(url: &str, group: &str) -> Option<[f64; 3]> {
     let page = String::from_utf8(Client::new("").get(&format!("{url}/metrics")).ok()?.body).ok()?;
     let value = |name: &str| {
-        let line = page.lines().find_map(|line| line.strip_prefix(&format!("{name}{{group=\"write\"}} ")));
+        let line = page.lines().find_map(|line| line.strip_prefix(&format!("{name}{{group=\"{group}\"}} ")));
         line?.parse().ok()
     };
-    Some([
-        value("antiphon_queue_waiting")?,
-        value("antiphon_queue_in_flight")?,
-        value("antiphon_queue_oldest_seconds")?,
-    ])
+    let names = ["antiphon_queue_waiting", "antiphon_queue_in_flight", "antiphon_queue_oldest_seconds"];
+    let [waiting, in_flight, oldest] = names.map(value);
+    Some([waiting?, in_flight?, oldest?])
+}
+
+/// Waits until the first writer's metrics say what it holds and what waits, and those of `api` what waits; of each other
+/// group both say that there is nothing. The age that the writer tells.
+fn depths_are_told(writer: &str, api: &str, held: u32) -> f64 {
+    let expected = [f64::from(WAITING), f64::from(held)];
+    let is_told = |told: &Option<[f64; 3]>| told.is_some_and(|told| told[..2] == expected && told[2] > 0.0);
+    let told = until("the writer's metrics", || depth(writer, WRITE.name), is_told);
+    until("metrics of api", || depth(api, WRITE.name), |told| *told == Some([expected[0], 0.0, 0.0]));
+    for group in ALL.iter().filter(|group| **group != WRITE) {
+        for url in [writer, api] {
+            assert_eq!(depth(url, group.name), Some([0.0; 3]), "{}", group.name);
+        }
+    }
+    told.unwrap()[2]
 }
 
 /// Waits until the writer's group holds nothing, and nothing died there.
@@ -147,13 +160,13 @@ fn a_writer_killed_with_unacknowledged_results_loses_none() {
         queue
     });
     until("unacknowledged", || unacknowledged(&vhost), |found| *found == Some(u64::from(held)));
-    let expected = [f64::from(WAITING), f64::from(held)];
-    let url = format!("http://{metrics}");
-    let told = until("metrics", || depth(&url), |told| told.is_some_and(|told| told[..2] == expected && told[2] > 0.0));
+    let age = depths_are_told(&format!("http://{metrics}"), api.url(), held);
     let count = |sql: &str| database.execute_as_admin(sql).parse::<u32>().unwrap();
     let stored = || count("SELECT count(*) FROM recordings WHERE status = 1");
     assert_eq!(stored(), 0);
-    println!("{held} results unacknowledged; metrics say waiting, in flight, oldest: {:?}", told.unwrap());
+    println!(
+        "{held} results are unacknowledged and {WAITING} wait; metrics say so, and that the oldest waits {age:.1} s"
+    );
     first.kill();
     to_database.set(Fault::None);
 
