@@ -3,7 +3,7 @@
 #   ./accounts.sh secrets     makes secrets/*; run it before `docker compose up`
 #   ./accounts.sh grants      makes the accounts on PostgreSQL and RabbitMQ; run it after `docker compose run prepare`,
 #                             and again with each new version and each changed password
-#   ./accounts.sh owner       makes the owner's account on RabbitMQ, which `prepare` uses
+#   ./accounts.sh owner       makes the owner's account on RabbitMQ and the bucket, which `prepare` uses
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -16,6 +16,7 @@ password() { cat "secrets/$(name "$1")_password"; }
 antiphon() { docker compose run --rm --no-deps --entrypoint /usr/local/bin/antiphon analyze "$@"; }
 psql() { docker compose exec -T postgres psql --quiet --set ON_ERROR_STOP=1 --username antiphon_owner antiphon; }
 broker() { docker compose exec -T rabbitmq bash -eu; }
+objects() { docker compose exec -T objects weed shell; }
 
 make_secrets() {
     umask 077
@@ -50,6 +51,8 @@ make_broker_account() {
 make_owner() {
     make_broker_account owner
     printf "rabbitmqctl --quiet set_permissions antiphon_owner '.*' '.*' '.*'\n" | broker
+    # A bucket that is there already stays as it is.
+    printf 's3.bucket.create -name antiphon\n' | objects
 }
 
 make_grants() {

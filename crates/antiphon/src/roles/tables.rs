@@ -81,7 +81,7 @@ const ACCEPT: Rights = &[
 const MANAGE: Rights = &[
     ("api_keys", &[Select, Insert, Update]),
     ("dead_letters", &[Select, Delete]),
-    ("loose_blobs", &[Select, Insert, Delete]),
+    ("loose_blobs", &[Select, Insert, Update, Delete]),
     ("outbox", &[Insert]),
     ("recordings", &[Update]),
     ("sensors", &[Insert, Update, Delete]),
@@ -128,7 +128,7 @@ const JOBS: Rights = &[
     ("frozen_days", &[Select, Insert, Update, Delete]),
     ("jobs", &[Select, Insert, Update]),
     ("layers", &[Select]),
-    ("loose_blobs", &[Select, Delete]),
+    ("loose_blobs", &[Select, Update, Delete]),
     ("recordings", &[Select, Update, Delete]),
     ("results", &[Select, Delete]),
     ("sensors", &[Select]),
