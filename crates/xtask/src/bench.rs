@@ -6,14 +6,18 @@ use anyhow::{Context, Result, bail};
 
 use crate::generate::root;
 
-/// Package and bench target of every benchmark.
-const BENCHES: [(&str, &str); 6] = [
-    ("antiphon-features", "throughput"),
-    ("antiphon-platform", "queue"),
-    ("antiphon", "startup"),
-    ("antiphon", "acceptance"),
-    ("antiphon", "freshness"),
-    ("antiphon", "range_query"),
+/// Package, bench target and features of every benchmark: a newcomer's need no server and build no client of one. Those
+/// with features, and `scaling`, start servers that `cargo xtask servers` installs, or do so by an option.
+const BENCHES: [(&str, &str, &str); 9] = [
+    ("antiphon-features", "throughput", ""),
+    ("antiphon-platform", "queue", ""),
+    ("antiphon", "startup", ""),
+    ("antiphon", "acceptance", ""),
+    ("antiphon", "freshness", ""),
+    ("antiphon", "range_query", "full"),
+    ("antiphon-platform", "amqp", "amqp"),
+    ("antiphon-platform", "database", "postgres"),
+    ("antiphon-analysis", "scaling", ""),
 ];
 
 /// Which benchmarks to run.
@@ -29,14 +33,14 @@ pub struct Arguments {
 /// Runs them one after the other, so that they do not disturb each other.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let mut ran = false;
-    for (package, bench) in BENCHES {
+    for (package, bench, features) in BENCHES {
         if arguments.name.as_deref().is_some_and(|name| name != bench) {
             continue;
         }
         ran = true;
         println!("## {bench}");
         let status = Command::new(env!("CARGO"))
-            .args(["bench", "--profile", "dist", "--package", package, "--bench", bench, "--"])
+            .args(["bench", "--profile", "dist", "--package", package, "--features", features, "--bench", bench, "--"])
             .args(&arguments.options)
             .current_dir(root())
             .status()
@@ -46,7 +50,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         }
     }
     if !ran {
-        let names: Vec<&str> = BENCHES.iter().map(|(_, name)| *name).collect();
+        let names: Vec<&str> = BENCHES.iter().map(|(_, name, _)| *name).collect();
         bail!("no benchmark of that name; there are: {}", names.join(", "));
     }
     Ok(())
