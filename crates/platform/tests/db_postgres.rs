@@ -161,6 +161,55 @@ async fn vanished_server_is_found_again() {
 }
 
 /// SIGKILL of the whole server while it is written to: nothing that was acknowledged is missing.
+/// Connections of this program to a database now.
+fn connections(space: &antiphon_servers::Database<'_>) -> String {
+    space.execute_as_admin(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'antiphon'",
+    )
+}
+
+/// A connection that is given back soon is waited for: another one costs more. A machine that stands still for a moment
+/// may have it otherwise, but not each time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_is_given_back_is_waited_for() {
+    let space = Postgres::shared().database();
+    drop(Database::open(space.url().as_str(), MIGRATIONS).await.unwrap());
+    for _ in 0..10 {
+        let reader = Reader::open(space.url().as_str(), MIGRATIONS).await.unwrap();
+        let before = connections(&space);
+        let first = reader.read().await.unwrap();
+        let mut second = std::pin::pin!(reader.read());
+        assert!(futures::poll!(second.as_mut()).is_pending());
+        drop(first);
+        second.await.unwrap();
+        if connections(&space) == before {
+            return;
+        }
+    }
+    panic!("each second transaction had a connection of its own");
+}
+
+/// Who waits for changes for less time than a connection takes gets one all the same.
+#[tokio::test]
+async fn short_waits_for_changes_share_a_connection() {
+    let space = Postgres::shared().database();
+    let database = Database::open(space.url().as_str(), MIGRATIONS).await.unwrap();
+    let reader = database.reader();
+    let asking = || {
+        space.execute_as_admin(
+            "SELECT count(*) FROM pg_stat_activity
+             WHERE datname = current_database() AND query LIKE '%pg_current_snapshot%' AND pid <> pg_backend_pid()",
+        )
+    };
+    let started = Instant::now();
+    while asking() == "0" {
+        assert!(started.elapsed() < RECOVERY, "nobody has asked the server");
+        for _ in 0..20 {
+            let _ = tokio::time::timeout(Duration::from_millis(1), reader.changed()).await;
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_server_keeps_what_was_committed() {
     let server = Arc::new(Postgres::start(Durability::Full));

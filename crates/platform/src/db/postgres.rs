@@ -10,9 +10,9 @@ mod errors;
 mod keys;
 mod server;
 mod values;
+mod watch;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ use futures::TryStreamExt;
 use sqlx::postgres::{PgArguments, PgConnection, PgRow, PgTypeInfo};
 use sqlx::{Arguments, AssertSqlSafe, Connection, Either, Executor, SqlSafeStr, SqlStr, Statement as _};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 
 use super::engine::{Found, Mode, check_count, statement_error};
 use super::{DbError, Migration, OnConflict, Row, Statement, Value};
@@ -28,6 +28,7 @@ use errors::{translate, unavailable};
 use keys::Keys;
 pub(super) use server::Server;
 use server::Session;
+pub(super) use watch::Watch;
 
 /// The longest that anything waits for a lock or a connection before it is [`DbError::Unavailable`]; HTTP
 /// answers 503 within 5 s.
@@ -44,7 +45,8 @@ const MIGRATION: Duration = Duration::from_secs(3600);
 /// The longest for what the server does at once: a question whether it is there, a rollback.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
-/// How long a connection that is being rolled back is waited for, rather than opening another one.
+/// How long one of the connections that are lent is waited for, rather than opening another one: that takes several round
+/// trips and a new process at the server, some 90 ms with TLS.
 const ON_ITS_WAY: Duration = Duration::from_millis(20);
 
 /// A connection that was idle for so long is asked whether it still works before it is lent.
@@ -58,9 +60,6 @@ const BEGIN_WRITE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; \
      SELECT pg_advisory_xact_lock(hashtextextended('antiphon ' || current_schema(), 0))";
 const BEGIN_READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
-/// Changes whenever any transaction that wrote has ended, on a standby when that is replayed.
-const SNAPSHOT: &str = "SELECT pg_current_snapshot()::text";
-
 const FOUND: Statement = crate::sql!("postgres/found.sql");
 const IS_OURS: Statement =
     Statement { name: "is ours", text: "SELECT count(*) FROM schema_migrations WHERE owner = 'platform'" };
@@ -71,9 +70,10 @@ pub(super) struct Pool {
     server: Arc<Server>,
     mode: Mode,
     idle: Mutex<Vec<Session>>,
+    /// How many may be lent at once.
+    size: usize,
     permits: Arc<Semaphore>,
-    /// Connections that are being rolled back, and word of each that is idle again.
-    returning: AtomicUsize,
+    /// Word of each connection that is idle again.
     returned: Notify,
     /// What is known of each statement, by the address of its text.
     known: Mutex<HashMap<usize, Arc<Known>>>,
@@ -95,7 +95,7 @@ struct Known {
 
 impl Pool {
     pub(super) fn new(server: Arc<Server>, mode: Mode) -> Arc<Self> {
-        let lent = match mode {
+        let size = match mode {
             Mode::Read => READERS,
             // The others would wait for the write lock.
             Mode::Write => 1,
@@ -104,8 +104,8 @@ impl Pool {
             server,
             mode,
             idle: Mutex::default(),
-            permits: Arc::new(Semaphore::new(lent)),
-            returning: AtomicUsize::new(0),
+            size,
+            permits: Arc::new(Semaphore::new(size)),
             returned: Notify::new(),
             known: Mutex::default(),
             bulks: Mutex::default(),
@@ -159,12 +159,12 @@ impl Pool {
 
     /// A connection that works as far as can be told. All others go with one that does not answer.
     async fn take_idle(&self) -> Option<Session> {
+        let deadline = tokio::time::Instant::now() + ON_ITS_WAY;
         loop {
+            // Asked first: one that is given back in between is idle then.
+            let others = self.size.saturating_sub(self.permits.available_permits() + 1);
             let Some(mut session) = self.idle().pop() else {
-                // One that is on its way back is sooner here than a new one.
-                if self.returning.load(Ordering::SeqCst) > 0
-                    && timeout(ON_ITS_WAY, self.returned.notified()).await.is_ok()
-                {
+                if others > 0 && timeout_at(deadline, self.returned.notified()).await.is_ok() {
                     continue;
                 }
                 return None;
@@ -201,6 +201,7 @@ impl Drop for Lent {
         if let Some(mut session) = self.session.take().filter(|session| !session.is_old()) {
             session.last_used = Instant::now();
             self.pool.idle().push(session);
+            self.pool.returned.notify_one();
         }
         drop(self.permit.take());
     }
@@ -453,45 +454,11 @@ impl Drop for Open {
         // Without a runtime the connection is closed instead, which rolls back as well.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let (pool, permit) = (Arc::clone(&self.lent.pool), self.lent.permit.take());
-        pool.returning.fetch_add(1, Ordering::SeqCst);
         runtime.spawn(async move {
             let rolled_back = timeout(AT_ONCE, sqlx::raw_sql("ROLLBACK").execute(&mut session.connection)).await;
             let session = matches!(rolled_back, Ok(Ok(_))).then_some(session);
-            drop(Lent { session, pool: Arc::clone(&pool), permit });
-            pool.returning.fetch_sub(1, Ordering::SeqCst);
-            pool.returned.notify_one();
+            drop(Lent { session, pool, permit });
         });
-    }
-}
-
-/// Watches for commits of other processes.
-///
-/// It asks instead of listening: `NOTIFY` makes all commits of a server take turns, reaches no standby and no pooler.
-pub(super) struct Watch {
-    server: Arc<Server>,
-    session: Option<Session>,
-}
-
-impl Watch {
-    pub(super) fn new(server: Arc<Server>) -> Self {
-        Self { server, session: None }
-    }
-
-    /// A text that differs from the last one whenever a transaction that wrote has ended in between, in this or
-    /// another database of the server.
-    pub(super) async fn version(&mut self) -> Result<String, DbError> {
-        timeout(PATIENCE, self.ask()).await.unwrap_or_else(|_| Err(self.server.silent()))
-    }
-
-    async fn ask(&mut self) -> Result<String, DbError> {
-        let mut session = match self.session.take().filter(|session| !session.is_old()) {
-            Some(session) => session,
-            None => self.server.connect(Mode::Read).await?,
-        };
-        let version = sqlx::query_scalar(SNAPSHOT).fetch_one(&mut session.connection).await;
-        let version = version.map_err(|error| translate("snapshot", &error, Mode::Read, &self.server))?;
-        self.session = Some(session);
-        Ok(version)
     }
 }
 
