@@ -35,6 +35,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// What lies less apart is no gap.
 const JITTER: Micros = 20_000;
 
+fn stretched(Following { interrupted, certain, watch, settle }: Following, by: Micros) -> Following {
+    Following { interrupted: interrupted * by, certain: certain * by, watch: watch * by, settle: settle * by }
+}
+
 /// A receiver of one stream on a queue of its own.
 struct Receiver {
     _folder: TempDir,
@@ -54,7 +58,9 @@ struct Heard {
 }
 
 impl Receiver {
-    async fn start(url: &str, clock: &Clock) -> Self {
+    /// On a clock that runs `speed` times as fast as the machine's. What a busy machine holds up for a moment takes that many
+    /// times as long on it, so what is borne is stretched as well.
+    async fn start(url: &str, clock: &Clock, speed: u32) -> Self {
         let folder = TempDir::new().unwrap();
         let access = Access { publish: vec![INBOX], consume: vec![ADMIT], dead: vec![] };
         let queue = FileQueue::open(folder.path(), access, clock.clone()).await.unwrap();
@@ -65,7 +71,7 @@ impl Receiver {
             allow: Allow::parse(&[String::from("127.0.0.1")]).unwrap(),
             ffmpeg: String::from("ffmpeg"),
             again: (Duration::from_millis(100), Duration::from_millis(400)),
-            following: Following::STREAM,
+            following: stretched(Following::STREAM, speed.into()),
         };
         let stop = CancellationToken::new();
         tokio::spawn(receive::run(Arc::new(queue), clock.clone(), options, stop.clone()));
@@ -161,7 +167,7 @@ async fn cut_in_the_middle(speed: u32, cut: Duration, tolerance: Duration) {
     let stretched = |duration: Duration| duration.as_micros() as Micros * Micros::from(speed);
     let source = Source::to_icecast(&icecast, speed);
     wait_for(&icecast, true, &clock).await;
-    let mut receiver = Receiver::start(&format!("{}/radio", icecast.url()), &clock).await;
+    let mut receiver = Receiver::start(&format!("{}/radio", icecast.url()), &clock, speed).await;
     let begun = clock.now();
     receiver.hear_until(begun + stretched(half())).await;
     drop(source);
@@ -211,7 +217,7 @@ async fn titles_come_with_the_audio() {
     let _source = Source::to_icecast(&icecast, 1);
     wait_for(&icecast, true, &clock).await;
     icecast.set_title("radio", "Trio für drei");
-    let mut receiver = Receiver::start(&format!("{}/radio", icecast.url()), &clock).await;
+    let mut receiver = Receiver::start(&format!("{}/radio", icecast.url()), &clock, 1).await;
     receiver.hear_until(clock.now()).await;
     while receiver.heard.last().unwrap().title != "Trio für drei" {
         let end = receiver.heard.last().unwrap().end;
@@ -258,7 +264,7 @@ async fn an_hls_stream_is_received_without_a_gap() {
     let address = serve_files(folder.path());
     let clock = Clock::system();
     let begun = clock.now();
-    let mut receiver = Receiver::start(&format!("http://{address}/main.m3u8"), &clock).await;
+    let mut receiver = Receiver::start(&format!("http://{address}/main.m3u8"), &clock, 1).await;
     receiver.hear_until(begun + 12 * SECOND).await;
     assert_eq!(receiver.gaps(), [] as [Micros; 0], "{:?}", receiver.heard);
     let first = receiver.heard[0].start;
@@ -317,7 +323,7 @@ async fn a_camera_is_received_by_rtsp() {
     });
     let clock = Clock::system();
     let begun = clock.now();
-    let mut receiver = Receiver::start(&format!("rtsp://{address}/live"), &clock).await;
+    let mut receiver = Receiver::start(&format!("rtsp://{address}/live"), &clock, 1).await;
     receiver.hear_until(begun + 12 * SECOND).await;
     assert_eq!(receiver.gaps(), [] as [Micros; 0], "{:?}", receiver.heard);
     assert!(receiver.heard.iter().all(|heard| (0.05..0.15).contains(&heard.level)), "{:?}", receiver.heard);
