@@ -36,6 +36,13 @@ impl Postgres {
     /// Starts a server; it is ready when this returns.
     #[must_use]
     pub fn start(durability: Durability) -> Self {
+        Self::start_with(durability, &[])
+    }
+
+    /// Starts a server with more settings of `postgresql.conf`, each a name and its value, such as `shared_buffers` and
+    /// `1GB`; it is ready when this returns.
+    #[must_use]
+    pub fn start_with(durability: Durability, settings: &[(&str, &str)]) -> Self {
         let (process, port) = (Process::new("postgres", Some("postgres")), reserve());
         let password = process.write("password", ADMIN_PASSWORD);
         let data = process.folder().join("data");
@@ -50,12 +57,13 @@ impl Postgres {
         );
         let certificate = crate::tls::make(&process);
         let on = if durability == Durability::Full { "on" } else { "off" };
+        let more: String = settings.iter().map(|(name, value)| format!("{name} = '{value}'\n")).collect();
         process.write(
             "data/postgresql.auto.conf",
             &format!(
                 "listen_addresses = '127.0.0.1'\nport = {}\nunix_socket_directories = ''\nmax_connections = 300\n\
                  fsync = {on}\nsynchronous_commit = {on}\nfull_page_writes = {on}\nlog_min_messages = warning\n\
-                 timezone = 'UTC'\nssl = on\nssl_cert_file = '{}'\nssl_key_file = '{}'\n",
+                 timezone = 'UTC'\nssl = on\nssl_cert_file = '{}'\nssl_key_file = '{}'\n{more}",
                 port.number,
                 certificate.certificate.display(),
                 certificate.key.display()

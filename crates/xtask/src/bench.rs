@@ -6,6 +6,9 @@ use anyhow::{Context, Result, bail};
 
 use crate::generate::root;
 
+/// What `fill` runs: the part of a benchmark that makes a large database, to be measured later.
+const FILL: (&str, &str, &str) = ("antiphon", "range_query", "full");
+
 /// Package, bench target and features of every benchmark: a newcomer's need no server and build no client of one. Those
 /// with features, and `scaling`, start servers that `cargo xtask servers` installs, or do so by an option.
 const BENCHES: [(&str, &str, &str); 9] = [
@@ -13,7 +16,7 @@ const BENCHES: [(&str, &str, &str); 9] = [
     ("antiphon-platform", "queue", ""),
     ("antiphon", "startup", ""),
     ("antiphon", "acceptance", ""),
-    ("antiphon", "freshness", ""),
+    ("antiphon", "freshness", "full"),
     ("antiphon", "range_query", "full"),
     ("antiphon-platform", "amqp", "amqp"),
     ("antiphon-platform", "database", "postgres"),
@@ -23,7 +26,7 @@ const BENCHES: [(&str, &str, &str); 9] = [
 /// Which benchmarks to run.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Only the benchmark of this name.
+    /// Only the benchmark of this name; `fill` fills a database as `range_query` would, and keeps it.
     name: Option<String>,
     /// Options of that benchmark, after `--`.
     #[arg(last = true)]
@@ -32,6 +35,9 @@ pub struct Arguments {
 
 /// Runs them one after the other, so that they do not disturb each other.
 pub fn run(arguments: &Arguments) -> Result<()> {
+    if arguments.name.as_deref() == Some("fill") {
+        return run_one(FILL, &[&["--fill-only".to_owned()], arguments.options.as_slice()].concat());
+    }
     let mut ran = false;
     for (package, bench, features) in BENCHES {
         if arguments.name.as_deref().is_some_and(|name| name != bench) {
@@ -39,19 +45,25 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         }
         ran = true;
         println!("## {bench}");
-        let status = Command::new(env!("CARGO"))
-            .args(["bench", "--profile", "dist", "--package", package, "--features", features, "--bench", bench, "--"])
-            .args(&arguments.options)
-            .current_dir(root())
-            .status()
-            .with_context(|| format!("cannot run the benchmark {bench}"))?;
-        if !status.success() {
-            bail!("the benchmark {bench} failed: {status}");
-        }
+        run_one((package, bench, features), &arguments.options)?;
     }
     if !ran {
         let names: Vec<&str> = BENCHES.iter().map(|(_, name, _)| *name).collect();
         bail!("no benchmark of that name; there are: {}", names.join(", "));
+    }
+    Ok(())
+}
+
+/// Runs one, with the features that it needs.
+fn run_one((package, bench, features): (&str, &str, &str), options: &[String]) -> Result<()> {
+    let status = Command::new(env!("CARGO"))
+        .args(["bench", "--profile", "dist", "--package", package, "--features", features, "--bench", bench, "--"])
+        .args(options)
+        .current_dir(root())
+        .status()
+        .with_context(|| format!("cannot run the benchmark {bench}"))?;
+    if !status.success() {
+        bail!("the benchmark {bench} failed: {status}");
     }
     Ok(())
 }

@@ -101,6 +101,16 @@ impl System {
         self.processes.lock().unwrap().iter().map(|(name, process)| (*name, process.pid())).collect()
     }
 
+    /// The anonymous memory that each process holds, in MB, by name.
+    pub fn rss_anon(&self) -> BTreeMap<&'static str, f64> {
+        let of = |pid: u32| {
+            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+            let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+            line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() * 1_024.0 / 1e6
+        };
+        self.pids().into_iter().map(|(name, pid)| (name, of(pid))).collect()
+    }
+
     /// The process's log; panics without one of that name.
     pub fn log(&self, name: &str) -> String {
         self.processes.lock().unwrap()[name].log()
