@@ -298,6 +298,35 @@ async fn encrypted_and_verified_as_the_address_says() {
     assert!(is_told, "{strangers:?}");
 }
 
+/// What is told, and that it goes on by itself once the certificate is renewed.
+#[tokio::test]
+async fn expired_certificate_is_told_until_it_is_renewed() {
+    let server = Postgres::start(Durability::None);
+    let space = server.database();
+    let authority = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(authority.path(), server.authority()).unwrap();
+    let url = format!("{}?sslmode=verify-full&sslrootcert={}", space.url(), authority.path().display());
+    let database = Database::open(url, MIGRATIONS).await.unwrap();
+    insert(&database, 1).await.unwrap();
+    server.expire_certificate();
+    // The server reads its files anew in its own time, and connections that are open stay.
+    let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'antiphon'";
+    let begun = Instant::now();
+    let told = loop {
+        space.execute_as_admin(end);
+        match insert(&database, 2).await {
+            Err(DbError::Unavailable(words)) if words.contains("certificate") => break words,
+            _ => assert!(begun.elapsed() < RECOVERY, "an expired certificate is taken"),
+        }
+    };
+    assert!(told.contains("expired"), "{told}");
+    server.renew_certificate();
+    let renewed = Instant::now();
+    while let Err(error) = insert(&database, 3).await {
+        assert!(renewed.elapsed() < RECOVERY, "{error}");
+    }
+}
+
 /// A writer without the right to make tables, and a reader without the right to write, once the schema is there.
 #[tokio::test]
 async fn accounts_need_no_more_than_their_role() {

@@ -143,6 +143,18 @@ impl Postgres {
         self.process().read("authority.pem")
     }
 
+    /// Shows whoever connects from now on a certificate that ran out long ago.
+    pub fn expire_certificate(&self) {
+        crate::tls::expire(self.process());
+        self.execute_as_admin("SELECT pg_reload_conf()");
+    }
+
+    /// Shows a certificate that is valid, after [`expire_certificate`](Self::expire_certificate).
+    pub fn renew_certificate(&self) {
+        crate::tls::renew(self.process());
+        self.execute_as_admin("SELECT pg_reload_conf()");
+    }
+
     /// The name of its folder below the temporary folder, which its processes carry in `ANTIPHON_TEST_SERVER`.
     #[must_use]
     pub fn mark(&self) -> String {

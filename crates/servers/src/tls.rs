@@ -51,3 +51,49 @@ pub fn make(process: &Process) -> Certificate {
     );
     Certificate { authority, certificate, key }
 }
+
+/// Puts a certificate in the place of a server's that ran out in the year 2020. OpenSSL's `req` makes none that ended, its
+/// `ca` does. [`renew`] brings back the first one.
+pub fn expire(process: &Process) {
+    let folder = process.folder();
+    process.run(process.command("cp").args([folder.join("server.pem"), folder.join("valid.pem")]));
+    process.write(
+        "ca.conf",
+        &format!(
+            "[ca]\ndefault_ca = expired\n[expired]\ndatabase = {0}/issued\nnew_certs_dir = {0}\nrand_serial = yes\n\
+             default_md = sha256\npolicy = policy\nx509_extensions = server\n[policy]\ncommonName = supplied\n\
+             [server]\nsubjectAltName = IP:127.0.0.1,DNS:localhost\nbasicConstraints = critical,CA:FALSE\n",
+            folder.display()
+        ),
+    );
+    process.write("issued", "");
+    let request = folder.join("request.pem");
+    process.run(
+        process
+            .command("openssl")
+            .args(["req", "-new", "-subj", "/CN=127.0.0.1", "-key"])
+            .arg(folder.join("server.key"))
+            .arg("-out")
+            .arg(&request),
+    );
+    process.run(
+        process
+            .command("openssl")
+            .args(["ca", "-batch", "-startdate", "20200101000000Z", "-enddate", "20200102000000Z", "-config"])
+            .arg(folder.join("ca.conf"))
+            .arg("-cert")
+            .arg(folder.join("authority.pem"))
+            .arg("-keyfile")
+            .arg(folder.join("authority.key"))
+            .arg("-in")
+            .arg(&request)
+            .arg("-out")
+            .arg(folder.join("server.pem")),
+    );
+}
+
+/// Puts the certificate back that was in its place before [`expire`].
+pub fn renew(process: &Process) {
+    let folder = process.folder();
+    process.run(process.command("cp").args([folder.join("valid.pem"), folder.join("server.pem")]));
+}
