@@ -9,7 +9,7 @@ use antiphon_audio::decode::{Decoder, Info};
 use antiphon_audio::encode::{PcmFormat, Samples, flac, wav};
 use antiphon_platform::clock::{Micros, SECOND};
 
-use crate::workers::{Failure, sample_number};
+use crate::workers::{Failure, KEPT, sample_number};
 
 /// What a piece aims to stay below, encoded; counted as if nothing could be compressed.
 pub(super) const PIECE_BYTES: usize = 1024 * 1024 - 16 * 1024;
@@ -75,7 +75,8 @@ pub(super) fn cut(
         return Err(Failure::Permanent(broke_off.unwrap_or_else(|| String::from("it is all lead-in"))));
     }
     cutter.emit_rest(broke_off.clone().unwrap_or_default(), emit)?;
-    broke_off.map_or(Ok(()), |reason| Err(Failure::Permanent(reason)))
+    // The last piece's result says that it failed: the dead letter may be stored before any of the pieces.
+    broke_off.map_or(Ok(()), |reason| Err(Failure::Permanent(reason + KEPT)))
 }
 
 /// Samples are numbered on the absolute grid.
@@ -413,7 +414,7 @@ mod tests {
         let outcome = cut(task, open(file), &mut collect(&mut pieces));
         let Err(Failure::Permanent(reason)) = outcome else { panic!("{outcome:?}") };
         let (last, others) = pieces.split_last().unwrap();
-        assert_eq!((last.last, &last.fault), (true, &reason));
+        assert_eq!((last.last, Some(last.fault.as_str())), (true, reason.strip_suffix(KEPT)));
         assert!(others.iter().all(|piece| !piece.last && piece.fault.is_empty()));
     }
 
