@@ -18,21 +18,21 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use antiphon_analysis::messages::{Block, Result as Found, SourceKind};
+use antiphon_analysis::ids::RecordingId;
+use antiphon_analysis::messages::Block;
 use antiphon_analysis::topics::{ALL, RESULTS, WRITE};
-use antiphon_features::algorithm::Stream;
-use antiphon_features::session::{Item, Session};
 use antiphon_platform::clock::Clock;
 use antiphon_platform::db::{Database, Engine, Reader, Statement};
 use antiphon_platform::queue::files::FileQueue;
 use antiphon_platform::queue::{Access, Message, Queue};
 use antiphon_servers::{Durability, Postgres};
-use prost::Message as _;
-use support::{Client, MAY, Numbers, rfc3339, start, wav};
+use support::{Client, MAY, Numbers, results, rfc3339, start, wav};
 use tokio_util::sync::CancellationToken;
 
 const SENSORS: i64 = 20;
 const MINUTE: i64 = 60_000_000;
+/// Samples a second.
+const RATE: u32 = 16_000;
 const STALE: Statement = Statement { name: "stale", text: "SELECT count(*) FROM stale" };
 const SIZE: Statement = Statement { name: "size", text: "SELECT pg_database_size(current_database())" };
 /// The next minute of the first sensor, as [`result`] names its recordings.
@@ -54,44 +54,8 @@ fn argument(name: &str, default: i64) -> i64 {
 
 /// Blocks of some different minutes of sound, default set without preview (which is kept for a day only).
 fn templates() -> Vec<Vec<Block>> {
-    let items: Vec<Item> = ["level", "loudness", "silence"]
-        .iter()
-        .map(|name| Item { algorithm: (*name).to_owned(), ..Item::default() })
-        .collect();
-    (0..16)
-        .map(|seed| {
-            let rate = 16_000;
-            let audio = wav(seed, rate, rate as usize * 60);
-            let samples: Vec<f32> = audio[44..]
-                .chunks_exact(2)
-                .map(|pair| f32::from(i16::from_le_bytes([pair[0], pair[1]])) / 32_768.0)
-                .collect();
-            let first = MAY / 1_000_000 * i64::from(rate);
-            let stream = Stream {
-                rate,
-                channels: 1,
-                first_sample: first,
-                first_body_sample: first,
-                song: false,
-                calibration_db: None,
-            };
-            let mut session = Session::new(&items, &stream).expect("session");
-            session.push(&[&samples]);
-            session
-                .finish()
-                .blocks
-                .into_iter()
-                .map(|block| Block {
-                    algorithm: block.algorithm.to_owned(),
-                    version: block.version,
-                    layer: block.layer.to_owned(),
-                    minute: block.minute,
-                    data: block.data.into(),
-                    partials: Vec::new(),
-                })
-                .collect()
-        })
-        .collect()
+    let of = |seed| results::blocks(&["level", "loudness", "silence"], RATE, MAY, &wav(seed, RATE, RATE as usize * 60));
+    (0..16).map(of).collect()
 }
 
 /// The result of minute `number` of a sensor; `late` ones overlap half of it and come second.
@@ -101,32 +65,9 @@ fn result(templates: &[Vec<Block>], sensor: i64, number: i64, late: bool) -> Mes
     let mut id = vec![u8::from(late), sensor as u8];
     id.extend_from_slice(&number.to_be_bytes());
     id.resize(20, 0);
-    let found = Found {
-        kind: SourceKind::Sensor.into(),
-        sensor: format!("s{sensor}"),
-        id: id.clone().into(),
-        recording_start: minute * MINUTE,
-        accepted_at: minute * MINUTE + MINUTE,
-        last_piece: true,
-        group: "analyze".to_owned(),
-        groups: vec!["analyze".to_owned()],
-        plan_version: 1,
-        parts: 1,
-        from: minute * MINUTE,
-        to: (minute + 1) * MINUTE,
-        sample_rate: 16_000,
-        channels: 1,
-        blocks: template.iter().map(|block| Block { minute, ..block.clone() }).collect(),
-        ..Found::default()
-    };
-    Message {
-        id: data_encoding::HEXLOWER.encode(&id),
-        kind: "antiphon.result.v1".to_owned(),
-        source: format!("sensors/s{sensor}"),
-        time: MAY,
-        trace: String::new(),
-        body: found.encode_to_vec().into(),
-    }
+    let id = RecordingId::try_from(id.as_slice()).expect("20 bytes");
+    let blocks = template.iter().map(|block| Block { minute, ..block.clone() }).collect();
+    results::message(&format!("s{sensor}"), id, (minute * MINUTE, (minute + 1) * MINUTE), RATE, blocks)
 }
 
 async fn count(reader: &Reader, statement: &Statement) -> i64 {
