@@ -37,7 +37,7 @@ const PATIENCE: Duration = Duration::from_secs(4);
 /// The longest that a statement may take. The server gives up a little earlier (`statement_timeout`), so that this is
 /// met only when no answer comes at all, as from a connection whose other end is gone. Short enough for work to go on
 /// within 10 s of such a loss, with the time to try again.
-const ANSWER: Duration = Duration::from_secs(7);
+const ANSWER: Duration = Duration::from_secs(6);
 
 /// The longest that a migration may take.
 const MIGRATION: Duration = Duration::from_secs(3600);

@@ -347,8 +347,9 @@ async fn stalled_server_is_told() {
         let got = collect(blobs.get("a", None).await.unwrap()).await;
         assert!(got.unwrap() == bytes, "{fault:?}: after it was over");
     }
-    // In the middle of a download.
-    let mut got = blobs.get("a", None).await.unwrap();
+    // In the middle of a download, of more than lies ready in the buffers on its way.
+    blobs.put("large", stream(&pattern(2, 40_000_000))).await.unwrap();
+    let mut got = blobs.get("large", None).await.unwrap();
     got.next().await.unwrap().unwrap();
     proxy.set(Fault::HalfOpen);
     let error = tokio::time::timeout(Duration::from_secs(30), collect(got)).await.unwrap().unwrap_err();

@@ -113,17 +113,17 @@ fn settings(mode: Mode) -> String {
         Mode::Read => ("600s", ""),
         // The write lock of a process that has stopped is freed after this.
         Mode::Write => (
-            "8s",
+            "6s",
             "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off';",
         ),
     };
     format!(
-        "SET statement_timeout = '6s';
+        "SET statement_timeout = '5s';
          SET lock_timeout = '4s';
          SET idle_in_transaction_session_timeout = '{idle_in_transaction}';
          SET client_connection_check_interval = '2s';
          SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 3;
-         SET tcp_user_timeout = '8s';
+         SET tcp_user_timeout = '6s';
          SET client_min_messages = 'error';
          -- Compiling a plan takes longer than any of our statements should.
          SET jit = off;
