@@ -29,14 +29,7 @@ impl Parts {
 
     pub(super) fn add_blocks(&mut self, blocks: Vec<Block>, emit: &mut Emit<'_>) -> Result<(), Failure> {
         for block in blocks {
-            let block = messages::Block {
-                algorithm: block.algorithm.to_owned(),
-                version: block.version,
-                layer: block.layer.to_owned(),
-                minute: block.minute,
-                data: block.data.into(),
-                partials: Vec::new(),
-            };
+            let block = messages::Block::from(block);
             self.make_room(block.encoded_len(), emit)?;
             self.open.blocks.push(block);
         }
@@ -52,12 +45,12 @@ impl Parts {
     ) -> Result<(), Failure> {
         self.add_blocks(analysis.blocks, emit)?;
         for annotation in analysis.annotations {
-            let annotation = annotation_message(annotation);
+            let annotation = messages::Annotation::from(annotation);
             self.make_room(annotation.encoded_len(), emit)?;
             self.open.annotations.push(annotation);
         }
         for summary in analysis.summaries {
-            let summary = summary_message(summary);
+            let summary = messages::Summary::from(summary);
             self.make_room(summary.encoded_len(), emit)?;
             self.open.summaries.push(summary);
         }
@@ -79,33 +72,50 @@ impl Parts {
     }
 }
 
-fn annotation_message(annotation: Annotation) -> messages::Annotation {
-    messages::Annotation {
-        algorithm: annotation.algorithm.to_owned(),
-        version: annotation.version,
-        r#type: annotation.kind.to_owned(),
-        label: annotation.label,
-        from: annotation.from,
-        to: annotation.to,
-        value: annotation.value,
-        confidence: annotation.confidence,
-        open_start: annotation.open_start,
-        open_end: annotation.open_end,
+impl From<Block> for messages::Block {
+    fn from(block: Block) -> Self {
+        Self {
+            algorithm: block.algorithm.to_owned(),
+            version: block.version,
+            layer: block.layer.to_owned(),
+            minute: block.minute,
+            data: block.data.into(),
+            partials: Vec::new(),
+        }
     }
 }
 
-fn summary_message(summary: Summary) -> messages::Summary {
-    let (value, reason) = match summary.value {
-        SummaryValue::Number(number) => (Some(messages::summary::Value::Number(number)), String::new()),
-        SummaryValue::Text(text) => (Some(messages::summary::Value::Text(text)), String::new()),
-        SummaryValue::Missing(reason) => (None, reason),
-    };
-    messages::Summary {
-        algorithm: summary.algorithm.to_owned(),
-        version: summary.version,
-        output: summary.output.to_owned(),
-        value,
-        reason,
+impl From<Annotation> for messages::Annotation {
+    fn from(annotation: Annotation) -> Self {
+        Self {
+            algorithm: annotation.algorithm.to_owned(),
+            version: annotation.version,
+            r#type: annotation.kind.to_owned(),
+            label: annotation.label,
+            from: annotation.from,
+            to: annotation.to,
+            value: annotation.value,
+            confidence: annotation.confidence,
+            open_start: annotation.open_start,
+            open_end: annotation.open_end,
+        }
+    }
+}
+
+impl From<Summary> for messages::Summary {
+    fn from(summary: Summary) -> Self {
+        let (value, reason) = match summary.value {
+            SummaryValue::Number(number) => (Some(messages::summary::Value::Number(number)), String::new()),
+            SummaryValue::Text(text) => (Some(messages::summary::Value::Text(text)), String::new()),
+            SummaryValue::Missing(reason) => (None, reason),
+        };
+        Self {
+            algorithm: summary.algorithm.to_owned(),
+            version: summary.version,
+            output: summary.output.to_owned(),
+            value,
+            reason,
+        }
     }
 }
 

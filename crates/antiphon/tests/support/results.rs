@@ -20,15 +20,7 @@ pub fn blocks(algorithms: &[&str], rate: u32, start: i64, wav: &[u8]) -> Vec<Blo
         Stream { rate, channels: 1, first_sample: first, first_body_sample: first, song: false, calibration_db: None };
     let mut session = Session::new(&items, &stream).expect("algorithms of the registry");
     session.push(&[&samples]);
-    let blocks = session.finish().blocks.into_iter().map(|block| Block {
-        algorithm: block.algorithm.to_owned(),
-        version: block.version,
-        layer: block.layer.to_owned(),
-        minute: block.minute,
-        data: block.data.into(),
-        partials: Vec::new(),
-    });
-    blocks.collect()
+    session.finish().blocks.into_iter().map(Block::from).collect()
 }
 
 /// The whole result of a recording that was heard from `from` to `to`, in µs since 1970, for the topic `results`.

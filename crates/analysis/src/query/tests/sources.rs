@@ -9,7 +9,7 @@ use crate::store::tests::message;
 /// What the algorithms find in 3 s of a rising tone, frames kept.
 fn analysed(is_song: bool) -> messages::Result {
     use antiphon_features::algorithm::Stream;
-    use antiphon_features::session::{Item, Session, SummaryValue};
+    use antiphon_features::session::{Item, Session};
     let rate = 22_050;
     let first = if is_song { 0 } else { MAY / SECOND * i64::from(rate) };
     let stream = Stream {
@@ -31,23 +31,6 @@ fn analysed(is_song: bool) -> messages::Result {
     let tone: Vec<f32> = (0..rate * 3).map(|n| (n as f32 * 0.1).sin() * (n as f32 / 70_000.0)).collect();
     session.push(&[&tone]);
     let found = session.finish();
-    let blocks = found.blocks.into_iter().map(|block| messages::Block {
-        algorithm: block.algorithm.to_owned(),
-        version: block.version,
-        layer: block.layer.to_owned(),
-        minute: block.minute,
-        data: block.data.into(),
-        partials: Vec::new(),
-    });
-    let summaries = found.summaries.into_iter().map(|summary| {
-        let (value, reason) = match summary.value {
-            SummaryValue::Number(number) => (Some(messages::summary::Value::Number(number)), String::new()),
-            SummaryValue::Text(text) => (Some(messages::summary::Value::Text(text)), String::new()),
-            SummaryValue::Missing(reason) => (None, reason),
-        };
-        let (algorithm, output) = (summary.algorithm.to_owned(), summary.output.to_owned());
-        messages::Summary { algorithm, version: summary.version, output, value, reason }
-    });
     let start = if is_song { 0 } else { MAY };
     let group = if is_song { "analyze-songs" } else { "analyze" };
     messages::Result {
@@ -65,8 +48,8 @@ fn analysed(is_song: bool) -> messages::Result {
         to: start + 3 * SECOND,
         sample_rate: rate,
         channels: 1,
-        blocks: blocks.collect(),
-        summaries: summaries.collect(),
+        blocks: found.blocks.into_iter().map(messages::Block::from).collect(),
+        summaries: found.summaries.into_iter().map(messages::Summary::from).collect(),
         ..messages::Result::default()
     }
 }
