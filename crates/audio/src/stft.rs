@@ -46,6 +46,10 @@ pub struct Frame<'a> {
     pub last: i64,
     /// |X|² of the windowed samples, unscaled: `size / 2 + 1` bins.
     pub power: &'a [f32],
+    /// The samples that it covers, as they came: `size` of them, zeros where it reaches beyond the signal.
+    pub samples: &'a [f32],
+    /// First and end of what of `samples` is signal; the rest is padding. Empty if all is.
+    pub inside: (usize, usize),
 }
 
 /// A running transform. It computes in f64, as librosa does: what is 200 dB below the loudest part of a frame is still
@@ -65,6 +69,9 @@ pub struct Stft {
     pending: Vec<f32>,
     /// Number of the first pending sample.
     pending_first: i64,
+    /// Number of the first sample of the signal, and the number after its last once that is known.
+    first: i64,
+    end: i64,
 }
 
 impl Stft {
@@ -98,6 +105,8 @@ impl Stft {
             next,
             pending,
             pending_first,
+            first,
+            end: i64::MAX,
         }
     }
 
@@ -119,8 +128,16 @@ impl Stft {
                 self.transform.process_with_scratch(&mut self.windowed, &mut self.spectrum, &mut self.scratch);
             debug_assert!(transformed.is_ok());
             self.power.iter_mut().zip(&self.spectrum).for_each(|(power, bin)| *power = bin.norm_sqr() as f32);
-            let last = self.pending_first + (start + size) as i64 - 1;
-            each(Frame { index: self.next, last, power: &self.power });
+            let covered_first = self.pending_first + start as i64;
+            // Within 0 to `size`, so the casts are exact.
+            let inside = |sample: i64| sample.saturating_sub(covered_first).clamp(0, size as i64) as usize;
+            each(Frame {
+                index: self.next,
+                last: covered_first + size as i64 - 1,
+                power: &self.power,
+                samples: covered,
+                inside: (inside(self.first), inside(self.end)),
+            });
             self.next += 1;
             start += hop;
         }
@@ -135,6 +152,7 @@ impl Stft {
             return;
         }
         let end = self.pending_first + self.pending.len() as i64;
+        self.end = end;
         let last_frame = end / i64::from(self.spec.hop);
         let missing = self.spec.last_sample(self.grid, last_frame) + 1 - end;
         self.push(&vec![0.0; usize::try_from(missing).unwrap_or(0)], each);
@@ -211,6 +229,33 @@ mod tests {
             count += 1;
         });
         assert_eq!(count, 1);
+    }
+
+    #[test]
+    fn padding_is_told_from_signal() {
+        for (grid, first, length) in
+            [(Grid::Centred, 0_i64, 100_usize), (Grid::Centred, 0, 10), (Grid::Trailing, 1_001, 150)]
+        {
+            let input = vec![1.0; length];
+            let mut stft = Stft::new(SPEC, grid, first);
+            let mut seen = 0;
+            let mut check = |frame: Frame<'_>| {
+                seen += 1;
+                let signal = frame.inside.0..frame.inside.1;
+                assert_eq!(frame.samples.len(), SPEC.size as usize);
+                for (place, sample) in frame.samples.iter().enumerate() {
+                    assert_eq!(
+                        *sample,
+                        if signal.contains(&place) { 1.0 } else { 0.0 },
+                        "{grid:?} {} {place}",
+                        frame.index
+                    );
+                }
+            };
+            stft.push(&input, &mut check);
+            stft.finish(&mut check);
+            assert!(seen > 0);
+        }
     }
 
     #[test]

@@ -14,6 +14,9 @@
 
 use antiphon_audio::stft::StftSpec;
 
+/// The transform that most algorithms share, and librosa's own choice: 93 ms every 23 ms.
+pub const COMMON: StftSpec = StftSpec { rate: 22_050, size: 2_048, hop: 512 };
+
 /// The stream that an algorithm is constructed for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stream {
@@ -36,6 +39,8 @@ pub struct Stream {
 pub struct Needs {
     /// The STFT of the mono mix-down, resampled to the spec's rate.
     pub stft: Option<StftSpec>,
+    /// The 128 bands of `mel` with each frame; `stft` must be [`COMMON`] then.
+    pub mel: bool,
 }
 
 /// One STFT frame.
@@ -47,6 +52,12 @@ pub struct Spectrum<'a> {
     pub index: i64,
     /// |X|², `size / 2 + 1` bins, of the windowed frame, unscaled.
     pub power: &'a [f32],
+    /// The `size` samples of the frame at the spec's rate, before the window; zeros where it reaches beyond the signal.
+    pub samples: &'a [f32],
+    /// First and end of what of `samples` is signal; the rest is padding.
+    pub inside: (usize, usize),
+    /// The bands of `mel` in dB, if they were asked for; else empty.
+    pub mel: &'a [f32],
 }
 
 /// A running algorithm. Allocation in the constructor, slices in the hot call.

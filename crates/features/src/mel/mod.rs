@@ -2,17 +2,13 @@
 
 mod bands;
 
-use antiphon_audio::stft::StftSpec;
-
-use crate::algorithm::{Algorithm, Needs, Spectrum, Stream};
+use crate::algorithm::{Algorithm, COMMON as SPEC, Needs, Spectrum, Stream};
 use crate::cells::{PREVIEW_BANDS, decibels};
 use crate::descriptor::{Aggregate, Descriptor, Hop, Kind, Output, Series};
 use crate::registry::Request;
 use crate::session::Sink;
 use bands::{Bank, MEL_CENTRES, PREVIEW_CENTRES};
 
-/// The transform of both outputs.
-const SPEC: StftSpec = StftSpec { rate: 22_050, size: 2_048, hop: 512 };
 const BANDS: usize = 128;
 /// Below this power all is silence, as in librosa's `power_to_db`.
 const FLOOR: f32 = 1e-10;
@@ -77,10 +73,30 @@ pub(crate) static DESCRIPTOR: Descriptor = Descriptor {
 
 const PREVIEW: &str = "preview";
 
+/// The 128 bands in dB, made once a frame for all algorithms that ask.
+pub(crate) struct Bands {
+    bank: Bank,
+    decibels: [f32; BANDS],
+}
+
+impl Bands {
+    /// Triangles of area one.
+    pub(crate) fn new() -> Bands {
+        Bands { bank: Bank::new(BANDS, SPEC.rate, SPEC.size, |width| 2.0 / width), decibels: [0.0; BANDS] }
+    }
+
+    /// 10 log10 of the power in each band, at least -100.
+    pub(crate) fn decibels(&mut self, power: &[f32]) -> &[f32] {
+        for (value, power) in self.decibels.iter_mut().zip(self.bank.apply(power)) {
+            *value = 10.0 * power.max(FLOOR).log10();
+        }
+        &self.decibels
+    }
+}
+
 /// A running `mel`.
 struct Mel {
-    bank: Option<Bank>,
-    frame: [f32; BANDS],
+    bands: bool,
     preview: Option<Preview>,
 }
 
@@ -97,12 +113,10 @@ struct Preview {
 
 /// Makes `mel` run.
 pub(crate) fn construct(request: &Request<'_>, stream: &Stream) -> Box<dyn Algorithm> {
-    let area_one = |width: f64| 2.0 / width;
     // The periodic Hann window has a mean square of 3/8; both halves of the spectrum hold the signal's power.
     let mean_square = 2.0 / (f64::from(SPEC.size) * f64::from(SPEC.size) * 0.375);
     Box::new(Mel {
-        bank: request.wants("").then(|| Bank::new(BANDS, SPEC.rate, SPEC.size, area_one)),
-        frame: [0.0; BANDS],
+        bands: request.wants(""),
         preview: request.wants(PREVIEW).then(|| Preview {
             bank: Bank::new(PREVIEW_BANDS, SPEC.rate, SPEC.size, |_| mean_square),
             rate: i64::from(stream.rate),
@@ -117,15 +131,12 @@ pub(crate) fn construct(request: &Request<'_>, stream: &Stream) -> Box<dyn Algor
 
 impl Algorithm for Mel {
     fn needs(&self) -> Needs {
-        Needs { stft: Some(SPEC) }
+        Needs { stft: Some(SPEC), mel: self.bands }
     }
 
     fn spectrum(&mut self, spectrum: &Spectrum<'_>, sink: &mut Sink) {
-        if let Some(bank) = self.bank.as_ref().filter(|_| sink.wants_frames()) {
-            for (value, power) in self.frame.iter_mut().zip(bank.apply(spectrum.power)) {
-                *value = 10.0 * power.max(FLOOR).log10();
-            }
-            sink.frame(spectrum.index, spectrum.last_input, &self.frame);
+        if self.bands && sink.wants_frames() {
+            sink.frame(spectrum.index, spectrum.last_input, spectrum.mel);
         }
         if let Some(preview) = &mut self.preview {
             preview.add(spectrum, sink);

@@ -5,7 +5,8 @@ use antiphon_audio::resample::Resampler;
 use antiphon_audio::stft::{Frame, Grid, Stft, StftSpec};
 
 use super::Runner;
-use crate::algorithm::{Spectrum, Stream};
+use crate::algorithm::{COMMON, Needs, Spectrum, Stream};
+use crate::mel::Bands;
 
 /// The shared front end of a session.
 pub(super) struct Front {
@@ -25,15 +26,21 @@ struct Rate {
 /// One transform, and the runners that asked for it.
 struct Transform {
     stft: Stft,
+    serves: Serves,
+}
+
+/// Who gets the frames of a transform, and what is made of a frame for all of them.
+struct Serves {
     runners: Vec<usize>,
+    mel: Option<Bands>,
 }
 
 impl Front {
     /// What serves the needs of the runners, given in their order.
-    pub(super) fn new(needs: &[Option<StftSpec>], stream: &Stream) -> Front {
+    pub(super) fn new(needs: &[Needs], stream: &Stream) -> Front {
         let mut front = Front { mixed: Vec::new(), rates: Vec::new(), song: stream.song };
         let mut specs: Vec<StftSpec> = Vec::new();
-        for spec in needs.iter().flatten() {
+        for spec in needs.iter().filter_map(|needs| needs.stft.as_ref()) {
             if !specs.contains(spec) {
                 specs.push(*spec);
             }
@@ -48,9 +55,12 @@ impl Front {
             let transforms = specs
                 .iter()
                 .filter(|spec| spec.rate == rate)
-                .map(|spec| Transform {
-                    stft: Stft::new(*spec, grid, first),
-                    runners: (0..needs.len()).filter(|&index| needs[index] == Some(*spec)).collect(),
+                .map(|spec| {
+                    let runners: Vec<usize> =
+                        (0..needs.len()).filter(|&index| needs[index].stft == Some(*spec)).collect();
+                    let mel = *spec == COMMON && runners.iter().any(|&index| needs[index].mel);
+                    let serves = Serves { runners, mel: mel.then(Bands::new) };
+                    Transform { stft: Stft::new(*spec, grid, first), serves }
                 })
                 .collect();
             front.rates.push(Rate { resampler, resampled: Vec::new(), transforms });
@@ -75,7 +85,7 @@ impl Front {
                 }
             };
             for transform in &mut rate.transforms {
-                let serves = &transform.runners;
+                let serves = &mut transform.serves;
                 transform.stft.push(samples, |frame| deliver(&frame, rate.resampler.as_ref(), serves, runners));
             }
         }
@@ -93,7 +103,7 @@ impl Front {
                 resampler.finish(&mut rate.resampled);
             }
             for transform in &mut rate.transforms {
-                let serves = &transform.runners;
+                let serves = &mut transform.serves;
                 let resampler = rate.resampler.as_ref();
                 transform.stft.push(&rate.resampled, |frame| deliver(&frame, resampler, serves, runners));
                 transform.stft.finish(|frame| deliver(&frame, resampler, serves, runners));
@@ -102,10 +112,16 @@ impl Front {
     }
 }
 
-fn deliver(frame: &Frame<'_>, resampler: Option<&Resampler>, serves: &[usize], runners: &mut [Runner]) {
-    let last_input = resampler.map_or(frame.last, |resampler| resampler.last_input(frame.last));
-    let spectrum = Spectrum { last_input, index: frame.index, power: frame.power };
-    for &index in serves {
+fn deliver(frame: &Frame<'_>, resampler: Option<&Resampler>, serves: &mut Serves, runners: &mut [Runner]) {
+    let spectrum = Spectrum {
+        last_input: resampler.map_or(frame.last, |resampler| resampler.last_input(frame.last)),
+        index: frame.index,
+        power: frame.power,
+        samples: frame.samples,
+        inside: frame.inside,
+        mel: serves.mel.as_mut().map_or(&[], |bands| bands.decibels(frame.power)),
+    };
+    for &index in &serves.runners {
         let runner = &mut runners[index];
         runner.algorithm.spectrum(&spectrum, &mut runner.sink);
     }

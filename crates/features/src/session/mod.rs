@@ -148,7 +148,7 @@ impl Session {
             }
             runners.push(Runner { algorithm: request.construct(stream)?, sink: Sink::new(&request, clock) });
         }
-        let needs: Vec<_> = runners.iter().map(|runner| runner.algorithm.needs().stft).collect();
+        let needs: Vec<_> = runners.iter().map(|runner| runner.algorithm.needs()).collect();
         let front = Front::new(&needs, stream);
         let pending = vec![Vec::with_capacity(clock.longest_step()); channels];
         Ok(Session { clock, channels, next: stream.first_sample, pending, runners, front })

@@ -106,7 +106,8 @@ impl Sink {
     }
 
     /// One frame: all outputs that have frames side by side ([`cells::frame_columns`]), NaN where one was not
-    /// computed. `index` counts hops; the frame's time is `index` hops after the epoch (of songs: its centre, from
+    /// computed or has no value. A frame with such a value does not count in the layer of that output, so an output
+    /// that may have none (a pitch) has a layer of its own, and its mean is over the frames that have one. `index` counts hops; the frame's time is `index` hops after the epoch (of songs: its centre, from
     /// the start). `last_input` is the number of the last source sample that went into it: frames of the
     /// lead-in are dropped.
     pub fn frame(&mut self, index: i64, last_input: i64, values: &[f32]) {
@@ -279,6 +280,9 @@ impl Moments {
     }
 
     fn add(&mut self, values: &[f32]) {
+        if !self.columns.iter().all(|&column| values[column].is_finite()) {
+            return;
+        }
         self.count += 1;
         let share = 1.0 / self.count as f64;
         for (sums, &column) in self.sums.iter_mut().zip(&self.columns) {
