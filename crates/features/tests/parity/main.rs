@@ -1,0 +1,10 @@
+//! Parity: every algorithm that follows a reference implementation, against what that made of the same signals.
+//!
+//! `golden/NAME.f32` is what the script `make_NAME.py` wrote beside this file; `signals.py` and `signals.rs` make the same
+//! signals. One module for each algorithm.
+
+#![expect(clippy::unwrap_used, reason = "a test helper that panics says what failed")]
+
+mod golden;
+mod mel;
+mod signals;
