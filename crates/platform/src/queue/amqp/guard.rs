@@ -8,6 +8,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -42,11 +43,31 @@ pub(super) type Kit = RuntimeParts<Tokio, GuardedReactor>;
 pub(super) struct Guarded<S> {
     inner: S,
     frames: Frames,
+    heard: Heard,
 }
 
 impl<S> Guarded<S> {
-    pub(super) fn new(inner: S) -> Self {
-        Self { inner, frames: Frames::default() }
+    pub(super) fn new(inner: S, heard: Heard) -> Self {
+        Self { inner, frames: Frames::default(), heard }
+    }
+}
+
+/// When the broker was last heard.
+#[derive(Clone, Debug)]
+pub(super) struct Heard(Arc<Mutex<Instant>>);
+
+impl Heard {
+    pub(super) fn now() -> Self {
+        Self(Arc::new(Mutex::new(Instant::now())))
+    }
+
+    fn mark(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// How long nothing has come.
+    pub(super) fn silence(&self) -> Duration {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
     }
 }
 
@@ -230,6 +251,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
                 this.frames.end();
                 break;
             }
+            this.heard.mark();
             this.frames.push(&bytes[..count]);
         }
         let count = this.frames.ready.len().min(buffer.len());
@@ -290,7 +312,7 @@ impl Reactor for GuardedReactor {
         address: SocketAddr,
     ) -> impl Future<Output = io::Result<Self::TcpStream>> + Send + 'static {
         let connecting = self.0.tcp_connect_addr(address);
-        async move { Ok(Guarded::new(AsyncTcpStream::Plain(connecting.await?))) }
+        async move { Ok(Guarded::new(AsyncTcpStream::Plain(connecting.await?), Heard::now())) }
     }
 }
 

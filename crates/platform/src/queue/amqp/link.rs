@@ -18,15 +18,19 @@ use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use super::guard::{Guarded, GuardedReactor, Kit, Raw};
+use super::guard::{Guarded, GuardedReactor, Heard, Kit, Raw};
 use crate::address::{Address, Freshness};
 use crate::queue::QueueError;
 
 /// How long a connection may take until it can be used, name look-up and TLS included.
 const CONNECT: Duration = Duration::from_secs(4);
 
-/// Seconds between heartbeats; a side that is silent for twice as long is gone.
+/// Seconds by which each side promises to be heard; both send twice as often.
 const HEARTBEAT: u16 = 3;
+
+/// A broker that is silent for so many times that long is gone: it left out three signs of life. The client would wait for
+/// 2 to 3 times, which together with connecting again is longer than anybody should wait.
+const SILENT: f64 = 5.0 / 3.0;
 
 /// Waits between attempts to connect: doubled from the first to the last.
 const WAITS: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(1)];
@@ -35,7 +39,7 @@ const WAITS: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(1)]
 const REFUSED: Duration = Duration::from_secs(3);
 
 /// How often a connection is looked at that says nothing.
-const LOOK: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_millis(500);
 
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +83,7 @@ enum State {
 pub(super) struct Live {
     connection: Connection,
     socket: Socket,
+    heard: Heard,
     /// Why the broker takes nothing now.
     blocked: Mutex<Option<String>>,
     suspected: Notify,
@@ -180,9 +185,20 @@ impl Live {
     async fn ended(&self) -> String {
         let mut events = std::pin::pin!(self.connection.events_listener());
         let mut reason = String::from("the connection to the broker ended");
+        let heartbeat = f64::from(self.connection.configuration().heartbeat());
+        let mut silent_since: Option<Instant> = None;
         loop {
             if !self.connection.status().connected() {
                 return reason;
+            }
+            let is_silent = heartbeat > 0.0 && self.heard.silence().as_secs_f64() > heartbeat * SILENT;
+            // Not at the first look: a process that itself stood still reads what has come meanwhile before the next one.
+            let since = *silent_since.get_or_insert_with(Instant::now);
+            if !is_silent {
+                silent_since = None;
+            } else if since.elapsed() >= LOOK / 2 {
+                self.socket.end();
+                return format!("nothing was heard of the broker for {:.1} s", self.heard.silence().as_secs_f64());
             }
             let event = tokio::select! {
                 event = events.next() => event,
@@ -274,6 +290,8 @@ async fn connect(address: &Address, freshness: Freshness, purpose: Purpose) -> R
     let properties = ConnectionProperties::default().with_connection_name(name.into());
     let socket = Socket::default();
     let opened = socket.clone();
+    let heard = Heard::now();
+    let hearing = heard.clone();
     let connecting = Connection::connector(
         uri,
         runtime,
@@ -290,7 +308,7 @@ async fn connect(address: &Address, freshness: Freshness, purpose: Purpose) -> R
                 None => stream,
                 Some(tls) => stream.into_rustls(tls, &uri.authority.host).await?,
             };
-            Ok(AsyncTcpStream::Plain(Guarded::new(stream)))
+            Ok(AsyncTcpStream::Plain(Guarded::new(stream, hearing.clone())))
         },
         properties,
     );
@@ -300,7 +318,7 @@ async fn connect(address: &Address, freshness: Freshness, purpose: Purpose) -> R
         Err(std::io::Error::new(std::io::ErrorKind::TimedOut, reason).into())
     });
     match connected {
-        Ok(connection) => Ok(Live { connection, socket, blocked: Mutex::default(), suspected: Notify::new() }),
+        Ok(connection) => Ok(Live { connection, socket, heard, blocked: Mutex::default(), suspected: Notify::new() }),
         Err(error) => {
             // Whatever still waits on the socket must not wait for ever.
             socket.end();
