@@ -1,5 +1,7 @@
 //! What is computed of a source's audio, and how that travels to the workers.
 
+mod asked;
+
 use antiphon_features::FeatureError;
 use antiphon_features::session::Item;
 use antiphon_platform::clock::Micros;
@@ -9,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::descriptors::{Known, group_of};
 use crate::messages;
 use crate::topics::{ANALYZE, ANALYZE_SONGS};
+
+pub use asked::{Asked, SETTINGS, named, of_songs, sensor_default, set_of, song_default};
 
 /// Versions of a sensor's plan that are remembered; a recording older than all of them takes the oldest.
 const REMEMBERED_VERSIONS: usize = 100;
@@ -80,7 +84,9 @@ impl From<PlanError> for Problem {
         let field = if matches!(error, PlanError::Calibration(_)) { "calibration" } else { "plan" };
         let hint = match &error {
             PlanError::Feature(
-                FeatureError::UnknownAlgorithm { nearest, .. } | FeatureError::UnknownOutput { nearest, .. },
+                FeatureError::UnknownAlgorithm { nearest, .. }
+                | FeatureError::UnknownName { nearest, .. }
+                | FeatureError::UnknownOutput { nearest, .. },
             ) => Some(*nearest),
             PlanError::Feature(FeatureError::UnknownParameter { nearest, .. }) => *nearest,
             _ => None,
@@ -90,15 +96,6 @@ impl From<PlanError> for Problem {
 }
 
 impl Choice {
-    fn outputs(algorithm: &str, outputs: &[&str]) -> Self {
-        Self {
-            algorithm: algorithm.to_owned(),
-            outputs: outputs.iter().map(ToString::to_string).collect(),
-            parameters: serde_json::Map::new(),
-            frames: false,
-        }
-    }
-
     fn item(&self) -> Item {
         Item {
             algorithm: self.algorithm.clone(),
@@ -109,27 +106,17 @@ impl Choice {
     }
 }
 
-/// What a new sensor's audio is analysed by: levels, loudness energies, silence, and the preview of `mel`.
-#[must_use]
-pub fn sensor_default() -> Vec<Choice> {
-    vec![
-        Choice::outputs("level", &[]),
-        Choice::outputs("loudness", &[]),
-        Choice::outputs("silence", &[]),
-        Choice::outputs("mel", &["preview"]),
-    ]
+impl From<Item> for Choice {
+    fn from(item: Item) -> Self {
+        let Item { algorithm, outputs, parameters, frames } = item;
+        Self { algorithm, outputs, parameters, frames }
+    }
 }
 
-/// What songs are analysed by: every default output, and the preview.
+/// What the message of a song carries: the plan of songs and its version.
 #[must_use]
-pub fn song_default() -> messages::Plan {
-    let algorithms = [
-        Choice::outputs("level", &[]),
-        Choice::outputs("loudness", &[]),
-        Choice::outputs("silence", &[]),
-        Choice::outputs("mel", &["", "preview"]),
-    ];
-    message(1, &algorithms, None, ANALYZE_SONGS.name)
+pub fn of_song(version: u32, algorithms: &[Choice]) -> messages::Plan {
+    message(version, algorithms, None, ANALYZE_SONGS.name)
 }
 
 /// Checks a plan against the algorithms that there are.
@@ -276,22 +263,29 @@ pub fn items(plan: &messages::Plan) -> Result<Vec<Item>, PlanError> {
 mod tests {
     use super::*;
 
+    fn only(names: &str) -> Vec<Choice> {
+        named(names).unwrap()
+    }
+
+    fn choice(algorithm: &str, output: &str) -> Choice {
+        Item { algorithm: algorithm.to_owned(), outputs: vec![output.to_owned()], ..Item::default() }.into()
+    }
+
     #[test]
-    fn the_default_sets_are_plans() {
-        check(&sensor_default(), &Known::default()).unwrap();
-        let song = song_default();
-        assert_eq!(items(&song).unwrap().len(), 4);
+    fn the_message_of_a_song_names_versions_and_its_group() {
+        let song = of_song(7, &song_default());
+        assert_eq!((items(&song).unwrap().len(), song.version), (song_default().len(), 7));
         assert_eq!(song.groups, ["analyze-songs"]);
         assert!(song.items.iter().all(|item| item.version > 0 && !item.frames));
     }
 
     #[test]
     fn a_wrong_name_is_told_the_nearest() {
-        let problem = Problem::from(check(&[Choice::outputs("levle", &[])], &Known::default()).unwrap_err());
+        let problem = Problem::from(check(&[choice("levle", "a")], &Known::default()).unwrap_err());
         assert_eq!((problem.status, problem.hint.as_deref()), (400, Some("level")));
-        let problem = Problem::from(check(&[Choice::outputs("mel", &["preveiw"])], &Known::default()).unwrap_err());
+        let problem = Problem::from(check(&[choice("mel", "preveiw")], &Known::default()).unwrap_err());
         assert_eq!((problem.status, problem.hint.as_deref()), (400, Some("preview")));
-        let twice = [Choice::outputs("level", &["a"]), Choice::outputs("level", &["c"])];
+        let twice = [choice("level", "a"), choice("level", "c")];
         assert!(matches!(check(&twice, &Known::default()), Err(PlanError::Repeated(_))));
         assert!(matches!(check(&[], &Known::default()), Err(PlanError::Empty)));
         assert!(check_calibration(f64::NAN).is_err());
@@ -301,9 +295,9 @@ mod tests {
     #[test]
     fn a_recording_takes_the_plan_of_its_time() {
         let mut history = History::new(sensor_default(), None);
-        history.change(1_000, vec![Choice::outputs("level", &["a"])], None);
-        history.change(1_000, vec![Choice::outputs("level", &["a"])], None);
-        history.change(2_000, vec![Choice::outputs("level", &["a"])], Some(94.0));
+        history.change(1_000, only("level.a"), None);
+        history.change(1_000, only("level.a"), None);
+        history.change(2_000, only("level.a"), Some(94.0));
         let history = History::from_text(&history.to_text()).unwrap();
         assert_eq!([0, 999, 1_000, 1_999, 2_000].map(|time| history.at(time).version), [1, 1, 2, 2, 3]);
         assert_eq!(history.current().to_message().calibration_db, Some(94.0));
@@ -323,7 +317,7 @@ mod tests {
 
     #[test]
     fn a_plan_for_another_version_of_an_algorithm_is_not_followed() {
-        let mut plan = song_default();
+        let mut plan = of_song(1, &song_default());
         plan.items[0].version += 1;
         assert!(matches!(items(&plan), Err(PlanError::Feature(FeatureError::WrongVersion { .. }))));
         plan.items[0].version = 0;

@@ -88,12 +88,12 @@ async fn a_song_without_its_file_and_a_plan_of_another_build_are_set_aside() {
     world.start_without_dead_letters();
     let mut dead = world.queue.consume_dead(topics::ANALYZE_SONGS, 2).await.unwrap();
     let id = SongId::derive(&[7; 32]);
-    publish(&world, id, String::from("songs/gone"), plan::song_default()).await;
+    publish(&world, id, String::from("songs/gone"), plan::of_song(1, &plan::song_default())).await;
     let delivery = dead.next().await.unwrap();
     assert!(delivery.death.as_ref().unwrap().reason.contains("songs/gone"));
     delivery.ack().await.unwrap();
 
-    let mut other = plan::song_default();
+    let mut other = plan::of_song(1, &plan::song_default());
     other.items[0].version += 1;
     let bytes = bytes::Bytes::from(wav_file(8_000, 1, 1.0));
     world.blobs.put("songs/here", Box::pin(stream::once(async { Ok(bytes) }))).await.unwrap();
@@ -101,4 +101,34 @@ async fn a_song_without_its_file_and_a_plan_of_another_build_are_set_aside() {
     let delivery = dead.next().await.unwrap();
     assert!(delivery.death.as_ref().unwrap().reason.contains("version"));
     delivery.ack().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_song_is_analysed_again_when_its_plan_gains_something() {
+    let world = World::new().await;
+    world.start();
+    let id = send(&world, flac_file(44_100, 2, 12.5)).await;
+    let first = settled(&world, id).await;
+    let path = format!("/api/v1/songs/{id}");
+    let frames = format!("{path}/features?features=level.a&resolution=frame");
+    world.get(&frames).await.refused(400, Some("resolution"));
+    let levels = format!("{path}/features?features=level&resolution=1s");
+    let before = world.get(&levels).await.expect(200);
+    let mut plan = plan::song_default();
+    plan[0].frames = true;
+    store::reanalysis::run(&world.database, &world.clock, &plan, 1).await.unwrap();
+    eventually("its new results are stored", || async {
+        assert_eq!(world.get(&path).await.expect(200)["status"], "stored", "the old ones answer until then");
+        world.get(&frames).await.status == 200
+    })
+    .await;
+    let rows = world.get(&frames).await.expect(200)["rows"].as_array().unwrap().len();
+    assert_eq!(rows, 100, "8 a second");
+    let after = world.get(&levels).await.expect(200);
+    assert_eq!(after["rows"], before["rows"], "what both plans have is the same");
+    assert_ne!(after["revision"], before["revision"]);
+    let second = row(&world, id).await.unwrap();
+    assert!(second.plan_version > first.plan_version && second.finish == first.finish, "{second:?}");
+    let step = store::reanalysis::step(&world.database, &world.clock, &plan, 1).await.unwrap();
+    assert_eq!(step, store::reanalysis::Step::default(), "once is enough");
 }

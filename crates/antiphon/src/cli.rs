@@ -60,6 +60,8 @@ pub enum Command {
     Analyze(commands::analyze::Arguments),
     /// Show the registry of algorithms.
     Algorithms(commands::algorithms::Arguments),
+    /// Show the named plans: what each computes, takes and costs.
+    Plans(commands::plans::Arguments),
     /// Ask for features by time range.
     Features(commands::features::Arguments),
     /// Manage, record and simulate sensors.
@@ -89,6 +91,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Ingest(arguments) => commands::ingest::run(arguments, globals),
         Command::Analyze(arguments) => commands::analyze::run(arguments, globals),
         Command::Algorithms(arguments) => commands::algorithms::run(arguments, globals),
+        Command::Plans(arguments) => commands::plans::run(arguments, globals),
         Command::Features(arguments) => commands::features::run(arguments, globals),
         Command::Sensor(arguments) => commands::sensor::run(arguments, globals),
         Command::Key(arguments) => commands::key::run(arguments, globals),

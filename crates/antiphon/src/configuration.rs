@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use antiphon_analysis::plan;
 use clap::Subcommand;
 
 use crate::cli::Globals;
@@ -44,6 +45,7 @@ pub fn run(arguments: Arguments, globals: &Globals) -> anyhow::Result<ExitCode> 
         }
         Command::Check => {
             config.check()?;
+            plan::of_songs(&config)?;
             let said = "every setting is known and well formed";
             if globals.json { print_json(&serde_json::json!({ "ok": true }))? } else { print_line(said)? }
         }

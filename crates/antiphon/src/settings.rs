@@ -91,8 +91,12 @@ const fn secret(key: &'static str, help: &'static str) -> Setting {
 }
 
 /// The tables of everybody who can be configured.
-pub const TABLES: &[&[Setting]] =
-    &[SETTINGS, antiphon_analysis::receive::SETTINGS, antiphon_platform::telemetry::SETTINGS];
+pub const TABLES: &[&[Setting]] = &[
+    SETTINGS,
+    antiphon_analysis::plan::SETTINGS,
+    antiphon_analysis::receive::SETTINGS,
+    antiphon_platform::telemetry::SETTINGS,
+];
 
 /// A setting that was given as an option: the option, the setting, the value.
 pub type Flag = (&'static str, &'static str, String);

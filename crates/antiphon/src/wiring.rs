@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use antiphon_analysis::admit;
 use antiphon_analysis::descriptors;
+use antiphon_analysis::messages;
+use antiphon_analysis::plan::{self, Choice};
 use antiphon_analysis::receive;
 use antiphon_analysis::recordings::media;
 use antiphon_analysis::store;
@@ -50,6 +52,9 @@ const CUT_AT_ONCE: usize = 2;
 const RETENTION_EVERY: Duration = Duration::from_secs(3_600);
 const SWEEP_EVERY: Duration = Duration::from_secs(6 * 3_600);
 
+/// A song whose results are old can wait; one that was queued makes room for the next as soon as it is done.
+const REANALYZE_EVERY: Duration = Duration::from_secs(60);
+
 /// Free space in bytes below which the folder is not ready for more; on small disks a twentieth of them.
 const RESERVE: u64 = 32 << 20;
 
@@ -71,6 +76,9 @@ pub struct Wiring {
     keys: Option<Keys>,
     public_reads: bool,
     receive: receive::Options,
+    songs: Songs,
+    /// What the messages of new songs carry; made for the role that takes songs.
+    song_plan: Option<messages::Plan>,
     folder: Option<PathBuf>,
     /// Opens everything to commands beside an `api`; removed when dropped.
     _token: Option<LocalToken>,
@@ -87,6 +95,14 @@ pub struct Places<'a> {
 struct Limits {
     recording: usize,
     song: u64,
+}
+
+/// How songs are analysed, and analysed again.
+#[derive(Clone)]
+struct Songs {
+    plan: Vec<Choice>,
+    /// How many are queued at once to be analysed again.
+    again_at_once: u32,
 }
 
 impl Wiring {
@@ -122,6 +138,13 @@ impl Wiring {
             song: u64::try_from(number("limits.song_bytes")?)?,
         };
         let write_prefetch = usize::try_from(number("write.prefetch")?)?;
+        let songs =
+            Songs { plan: plan::of_songs(config)?, again_at_once: u32::try_from(number("songs.reanalyze_at_once")?)? };
+        let song_plan = if roles.iter().any(|role| role.name == "api") {
+            Some(store::plan_of_songs(&connections.database("api")?, &clock, &songs.plan).await?)
+        } else {
+            None
+        };
         Ok(Self {
             roles: roles.to_vec(),
             connections,
@@ -133,6 +156,8 @@ impl Wiring {
             keys,
             public_reads,
             receive: receive::Options::read(config)?,
+            songs,
+            song_plan,
             folder,
             _token: token,
         })
@@ -333,7 +358,7 @@ impl Wiring {
     /// Every job of every capability, with the handles of `role`.
     fn jobs(&self, role: &'static str) -> Result<Vec<Job>> {
         let (database, blobs) = (self.connections.database(role)?, self.connections.blobs(role)?);
-        Ok(all_jobs(&database, &blobs, &self.clock))
+        Ok(all_jobs(&database, &blobs, &self.clock, &self.songs))
     }
 
     /// Runs one job, once.
@@ -456,7 +481,7 @@ fn owner() -> String {
 }
 
 /// The jobs of all capabilities.
-fn all_jobs(database: &Database, blobs: &Arc<dyn Blobs>, clock: &Clock) -> Vec<Job> {
+fn all_jobs(database: &Database, blobs: &Arc<dyn Blobs>, clock: &Clock, songs: &Songs) -> Vec<Job> {
     let handles = (database.clone(), Arc::clone(blobs), clock.clone());
     let retention = {
         let handles = handles.clone();
@@ -468,6 +493,17 @@ fn all_jobs(database: &Database, blobs: &Arc<dyn Blobs>, clock: &Clock) -> Vec<J
             }
         })
     };
+    let reanalyze = {
+        let handles = (database.clone(), clock.clone(), songs.clone());
+        let about = "queues songs again whose results are of an older plan or of older algorithms, a few at a time";
+        Job::new("reanalyze-songs", about, REANALYZE_EVERY, move || {
+            let (database, clock, songs) = handles.clone();
+            async move {
+                let run = store::reanalysis::run(&database, &clock, &songs.plan, songs.again_at_once).await;
+                run.map_err(JobError::from)
+            }
+        })
+    };
     let sweep = Job::new("sweep-songs", "removes files of songs that crashes left behind", SWEEP_EVERY, move || {
         let (database, blobs, clock) = handles.clone();
         async move {
@@ -475,5 +511,5 @@ fn all_jobs(database: &Database, blobs: &Arc<dyn Blobs>, clock: &Clock) -> Vec<J
             swept.map(|_| ()).map_err(|error| JobError::Retry(error.to_string()))
         }
     });
-    vec![retention, sweep]
+    vec![retention, reanalyze, sweep]
 }

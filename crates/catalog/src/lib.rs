@@ -4,6 +4,7 @@
 //! topic `songs`; features belong to the analysis, which says how it went through [`mark_stored`] and
 //! [`mark_failed`].
 
+mod again;
 mod file_name;
 mod id;
 pub mod messages;
@@ -12,6 +13,7 @@ mod songs;
 mod sweep;
 mod upload;
 
+pub use again::analyze_again;
 pub use id::{NoSongId, SongId};
 pub use routes::{Api, SongData, SongInfo, read_routes, write_routes};
 pub use songs::{

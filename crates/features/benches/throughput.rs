@@ -15,6 +15,7 @@ use antiphon_features::algorithm::Stream;
 use antiphon_features::descriptor::Descriptor;
 use antiphon_features::registry;
 use antiphon_features::session::{Item, Session};
+use antiphon_features::sets::SETS;
 
 const RATE: u32 = 44_100;
 const SECONDS: usize = 120;
@@ -110,6 +111,12 @@ fn main() {
     print("decoding FLAC and one STFT", least);
     for (found, item) in registry().iter().zip(&all) {
         print(found.name, best(|| session(&file, std::slice::from_ref(item))));
+    }
+    for set in SETS {
+        let time = best(|| session(&file, &set.to_items()));
+        print(&format!("set {}", set.name), time);
+        let (measured, known) = (time.as_secs_f64() * 3_600.0 / SECONDS as f64, set.cpu_seconds_per_hour);
+        println!("{:<28} {measured:>7.1} s of CPU per audio-hour; its row says {known:.1}", "");
     }
     print("all defaults", best(|| session(&file, &defaults)));
     print("all outputs", best(|| session(&file, &all)));

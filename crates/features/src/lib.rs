@@ -14,7 +14,9 @@ mod loudness;
 mod mel;
 mod registry;
 pub mod session;
+pub mod sets;
 mod silence;
+mod sizes;
 #[cfg(test)]
 mod testing;
 

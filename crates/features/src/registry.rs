@@ -47,6 +47,17 @@ pub enum FeatureError {
         /// The nearest name there is.
         nearest: &'static str,
     },
+    /// Neither a set nor an algorithm of that name.
+    #[error("there is no set and no algorithm {name:?}; the nearest is {nearest:?}")]
+    UnknownName {
+        /// What was asked for.
+        name: String,
+        /// The nearest name there is.
+        nearest: &'static str,
+    },
+    /// A list of names that names nothing.
+    #[error("nothing is named; name a set, an algorithm or an output")]
+    Nothing,
     /// The algorithm has no output of that name.
     #[error("{algorithm} has no output {name:?}; the nearest is {nearest:?}")]
     UnknownOutput {

@@ -39,6 +39,7 @@ pub fn run(check: bool) -> Result<()> {
         put(&root, target, messages(&root, schema, output)?, check, &mut differing)?;
     }
     put(&root, "docs/guarantees.md", guarantees::page(&root)?, check, &mut differing)?;
+    put(&root, "crates/features/src/sizes.rs", algorithms::code()?, check, &mut differing)?;
     put(&root, "docs/algorithms.md", algorithms::page()?, check, &mut differing)?;
     if !differing.is_empty() {
         bail!("not as generated: {}; run `cargo xtask generate` and commit", differing.join(", "));

@@ -1,6 +1,7 @@
 //! `GET /api/v1/algorithms`: the registry.
 
 use antiphon_features::descriptor::{Descriptor, Hop, Kind, Output};
+use antiphon_features::sets::SETS;
 use antiphon_identity::Principal;
 use antiphon_platform::http::{Page, Params, Problem, decode_cursor, nearest};
 use axum::Json;
@@ -37,6 +38,9 @@ pub struct AlgorithmInfo {
     pub parameters: Vec<ParameterInfo>,
     /// Standards and implementations that define it.
     pub references: Vec<&'static str>,
+    /// The sets that have it: see `GET /api/v1/plans`.
+    #[schema(example = json!(["default", "level-only"]))]
+    pub plans: Vec<&'static str>,
 }
 
 /// One thing that an algorithm yields.
@@ -105,6 +109,7 @@ pub fn algorithm_info(descriptor: &'static Descriptor) -> AlgorithmInfo {
         outputs: descriptor.outputs.iter().map(|output| output_info(descriptor, output)).collect(),
         parameters: parameters.collect(),
         references: Some(descriptor.reference).filter(|reference| !reference.is_empty()).into_iter().collect(),
+        plans: SETS.iter().filter(|set| set.has(descriptor.name)).map(|set| set.name).collect(),
     }
 }
 

@@ -65,7 +65,7 @@ struct LiveEvent {
     get, path = "/api/v1/sensors/{sensor}/live", tag = "features", operation_id = "get_sensor_live",
     params(
         ("sensor" = String, Path, description = "The sensor's id"),
-        ("features" = Option<String>, Query, description = "Comma list of algorithms, outputs or families; default `level.a`"),
+        ("features" = Option<String>, Query, description = "Comma list of algorithms, outputs, families or sets; default `level.a`"),
         ("Last-Event-ID" = Option<String>, Header, description = "`id` of the last event that was seen"),
     ),
     responses(

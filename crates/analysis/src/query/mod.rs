@@ -16,6 +16,7 @@ mod heard;
 mod intervals;
 mod live;
 mod pieces;
+mod plans;
 mod request;
 mod select;
 pub mod staleness;
@@ -37,6 +38,7 @@ pub use algorithms::{AlgorithmInfo, OutputInfo, ParameterInfo, algorithm_info};
 pub use annotations::Annotation;
 pub use answer::{Answer, Row};
 pub use columns::Column;
+pub use plans::{PlanInfo, plan_info};
 pub use request::Request;
 pub use stream::answer;
 
@@ -71,6 +73,7 @@ pub fn router(api: Api) -> OpenApiRouter {
         .merge(intervals::routes())
         .merge(live::routes())
         .merge(algorithms::routes())
+        .merge(plans::routes())
         .with_state(api)
 }
 

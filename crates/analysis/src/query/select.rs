@@ -1,6 +1,7 @@
 //! Which features and stats are asked for.
 
 use antiphon_features::descriptor::{Aggregate, Descriptor, Hop, Kind, Output, PERCENTILES, Series};
+use antiphon_features::sets::{SETS, find_set};
 use antiphon_platform::http::{Problem, nearest};
 
 use crate::descriptors::Known;
@@ -56,7 +57,7 @@ pub(super) fn full_name(descriptor: &Descriptor, output: &Output) -> String {
     if output.name.is_empty() { descriptor.name.to_owned() } else { format!("{}.{}", descriptor.name, output.name) }
 }
 
-/// The series behind a comma list of algorithms, outputs and families, in that order, each once.
+/// The series behind a comma list of algorithms, outputs, families and sets, in that order, each once.
 ///
 /// # Errors
 /// 400 for a name that is none of these, or names nothing that has values over time.
@@ -91,7 +92,7 @@ fn feature(descriptor: &'static Descriptor, output: &'static Output, is_named: b
 /// Whether a name stands for an output.
 type Matches<'a> = &'a dyn Fn(&Descriptor, &Output) -> bool;
 
-/// The outputs that a name stands for: an algorithm's, one output, or a family's.
+/// The outputs that a name stands for: an algorithm's, one output, a family's, or those that a set computes.
 fn named(name: &str, known: &Known) -> Result<Vec<(&'static Descriptor, &'static Output)>, Problem> {
     let all =
         || known.newest().flat_map(|descriptor| descriptor.outputs.iter().map(move |output| (descriptor, output)));
@@ -106,10 +107,14 @@ fn named(name: &str, known: &Known) -> Result<Vec<(&'static Descriptor, &'static
             return Ok(found);
         }
     }
+    if let Some(set) = find_set(name) {
+        return Ok(all().filter(|(descriptor, output)| set.computes(descriptor, output)).collect());
+    }
     let names: Vec<String> = all()
         .flat_map(|(descriptor, output)| {
             [full_name(descriptor, output), descriptor.name.to_owned(), descriptor.family.to_owned()]
         })
+        .chain(SETS.iter().map(|set| set.name.to_owned()))
         .collect();
     let shown: String = name.chars().take(100).collect();
     Err(Problem::bad_field("features", format!("there is no feature {shown:?}"))
@@ -215,6 +220,8 @@ mod tests {
         assert_eq!(names(&["level.c", "level"]).len(), level.len());
         assert_eq!(names(&["spectral"]), names(&["mel"]));
         assert_eq!(names(&["mel.preview"]), ["mel.preview"]);
+        let default = names(&["default"]);
+        assert!(default.starts_with(&level) && !default.iter().any(|name| name.starts_with("mel")), "{default:?}");
     }
 
     #[test]

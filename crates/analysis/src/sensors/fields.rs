@@ -10,7 +10,7 @@ use unicode_normalization::UnicodeNormalization;
 
 use super::rows::Sensor;
 use crate::descriptors::Known;
-use crate::plan::{self, Choice, History};
+use crate::plan::{self, Asked, Choice, History};
 use crate::store::retention::Retention;
 
 /// The longest name, in characters.
@@ -37,8 +37,8 @@ pub(super) struct NewSensor {
     timezone: Option<String>,
     /// The level of a full-scale mean square of 1 in dB re 20 µPa; without it levels are dBFS.
     calibration: Option<f64>,
-    /// What its audio is analysed by; the default set without it.
-    plan: Option<Vec<Choice>>,
+    /// What its audio is analysed by: a set such as `soundscape`, or a list of algorithms; the set `default` without it.
+    plan: Option<Asked>,
     /// How long what is kept.
     retention: Option<Retention>,
 }
@@ -67,10 +67,10 @@ pub(super) struct SensorChange {
     #[serde(default, deserialize_with = "sent")]
     #[schema(value_type = Option<f64>)]
     calibration: Option<Option<f64>>,
-    /// What its audio is analysed by from now on.
+    /// What its audio is analysed by from now on: a set such as `soundscape`, or a list of algorithms.
     #[serde(default, deserialize_with = "sent")]
-    #[schema(value_type = Option<Vec<Choice>>)]
-    plan: Option<Option<Vec<Choice>>>,
+    #[schema(value_type = Option<Asked>)]
+    plan: Option<Option<Asked>>,
     /// How long what is kept.
     #[serde(default, deserialize_with = "sent")]
     #[schema(value_type = Option<Retention>)]
@@ -91,7 +91,7 @@ impl NewSensor {
     /// The sensor that this asks for, made at `now`. If one of that id was deleted, its plans go on.
     pub(super) fn into_sensor(self, now: Micros, deleted: Option<Sensor>, known: &Known) -> Result<Sensor, Problem> {
         check_id(&self.id)?;
-        let algorithms = self.plan.unwrap_or_else(plan::sensor_default);
+        let algorithms = choices(self.plan)?;
         check_plan(&algorithms, self.calibration, known)?;
         let plans = match deleted {
             Some(deleted) => {
@@ -138,7 +138,7 @@ impl SensorChange {
         }
         let current = sensor.plans.current();
         let algorithms = match self.plan {
-            Some(plan) => plan.unwrap_or_else(plan::sensor_default),
+            Some(plan) => choices(plan)?,
             None => current.algorithms.clone(),
         };
         let calibration = self.calibration.unwrap_or(current.calibration);
@@ -161,6 +161,11 @@ pub fn check_id(id: &str) -> Result<(), Problem> {
         return Ok(());
     }
     Err(Problem::bad_field("id", "a sensor's id is 1 to 63 of a-z, 0-9 and -, and does not begin with -"))
+}
+
+/// What is asked for, or else the set that sensors have.
+fn choices(asked: Option<Asked>) -> Result<Vec<Choice>, Problem> {
+    Ok(asked.map(Asked::choices).transpose()?.unwrap_or_else(plan::sensor_default))
 }
 
 fn check_plan(algorithms: &[Choice], calibration: Option<f64>, known: &Known) -> Result<(), Problem> {
@@ -235,10 +240,13 @@ mod tests {
             (r#"{"id":"a","name":"a\u0007"}"#, "name"),
             (r#"{"id":"a","calibration":1e9}"#, "calibration"),
             (r#"{"id":"a","plan":[]}"#, "plan"),
+            (r#"{"id":"a","plan":""}"#, "plan"),
         ];
         for (json, field) in cases {
             assert_eq!(refused(json).0.as_deref(), Some(field), "{json}");
         }
+        let (field, hint) = refused(r#"{"id":"a","plan":"soundscpae"}"#);
+        assert_eq!((field.as_deref(), hint.as_deref()), (Some("plan"), Some("soundscape")));
         let (field, hint) = refused(r#"{"id":"a","timezone":"Europe/Berln"}"#);
         assert_eq!((field.as_deref(), hint.as_deref()), (Some("timezone"), Some("Europe/Berlin")));
     }
@@ -254,6 +262,8 @@ mod tests {
         change(r#"{"plan":[{"algorithm":"level"}]}"#).apply(&mut sensor, 11, &Known::default()).unwrap();
         let plan = sensor.plans.current();
         assert_eq!((plan.version, plan.calibration, plan.algorithms.len(), plan.from), (3, Some(94.0), 1, 11));
+        change(r#"{"plan":"level-only"}"#).apply(&mut sensor, 12, &Known::default()).unwrap();
+        assert_eq!(sensor.plans.current().version, 3, "the same plan by another name");
         change(r#"{"plan":null,"calibration":null}"#).apply(&mut sensor, 12, &Known::default()).unwrap();
         assert_eq!(sensor.plans.current().algorithms, plan::sensor_default());
     }

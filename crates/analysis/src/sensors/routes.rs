@@ -16,7 +16,7 @@ use super::health::{Health, health};
 use super::rows::{self, Sensor};
 use super::{Directory, keys};
 use crate::descriptors::Known;
-use crate::plan::Choice;
+use crate::plan::{self, Choice};
 use crate::store::retention::{Retention, delete_sensor};
 
 /// What reading sensors needs.
@@ -74,6 +74,9 @@ pub struct SensorView {
     pub calibration: Option<f64>,
     /// What its audio is analysed by.
     pub plan: Vec<Choice>,
+    /// The set that this plan is in this version of the server (`GET /api/v1/plans`), if it is one.
+    #[schema(example = "default")]
+    pub plan_set: Option<&'static str>,
     /// Raised by every change of plan or calibration.
     pub plan_version: u32,
     /// How long what is kept.
@@ -110,6 +113,7 @@ async fn view(tx: &mut ReadTransaction, sensor: Sensor, now: Micros) -> Result<S
         longitude: sensor.longitude,
         timezone: sensor.timezone,
         calibration: plan.calibration,
+        plan_set: plan::set_of(&plan.algorithms),
         plan: plan.algorithms,
         plan_version: plan.version,
         retention: sensor.retention,

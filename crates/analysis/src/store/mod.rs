@@ -14,11 +14,13 @@ mod error;
 mod frames;
 mod lists;
 mod partitions;
+pub mod reanalysis;
 pub mod recordings;
 mod resolution;
 pub mod retention;
 pub mod rollup;
 mod schema;
+mod song_plans;
 pub mod sources;
 pub mod spans;
 pub mod writer;
@@ -35,6 +37,7 @@ pub use recordings::{Accepted, Recording, Status, accept, recording, recordings_
 pub use resolution::Resolution;
 pub use retention::{Retention, delete_sensor, delete_song, frozen_days};
 pub use schema::MIGRATIONS;
+pub use song_plans::plan_of_songs;
 pub use sources::{LayerKind, LayerRow, Revision, Source, SourceKind, layers_of, source};
 pub use spans::{JITTER, Span, join, last_span, spans};
 
@@ -49,8 +52,10 @@ pub fn statements() -> Vec<Statement> {
         changes::STATEMENTS,
         dead_letters::STATEMENTS,
         frames::STATEMENTS,
+        reanalysis::STATEMENTS,
         recordings::STATEMENTS,
         rollup::STATEMENTS,
+        song_plans::STATEMENTS,
         sources::STATEMENTS,
         spans::STATEMENTS,
     ]

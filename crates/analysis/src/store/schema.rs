@@ -20,4 +20,10 @@ pub const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("sql/schema_2.sqlite.sql"),
         postgres: include_str!("sql/schema_2.postgres.sql"),
     },
+    Migration {
+        owner: "analysis",
+        version: 3,
+        sqlite: include_str!("sql/schema_3.sql"),
+        postgres: include_str!("sql/schema_3.sql"),
+    },
 ];

@@ -242,7 +242,7 @@ pub fn router(database: &Database, queue: &Arc<dyn Queue>, blobs: &Arc<dyn Blobs
         blobs: Arc::clone(blobs),
         clock: clock.clone(),
         song_limit: LIMIT as u64,
-        plan: plan::song_default().encode_to_vec().into(),
+        plan: plan::of_song(1, &plan::song_default()).encode_to_vec().into(),
         data: Arc::new(AnalysisOfSongs),
     };
     let (router, _) = OpenApiRouter::new()

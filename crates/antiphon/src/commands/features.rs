@@ -30,7 +30,7 @@ pub struct Arguments {
     /// Where it ends; this instant is not part of it.
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     to: Option<String>,
-    /// Algorithms (`level`), outputs (`level.a`) or families, with commas between.
+    /// Algorithms (`level`), outputs (`level.a`), families or sets (`soundscape`), with commas between.
     #[arg(long, value_name = "LIST")]
     features: Option<String>,
     /// frame, 1s, 10s, 1m, 10m, 1h, 1d or auto.

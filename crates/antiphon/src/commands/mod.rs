@@ -10,6 +10,7 @@ pub mod ingest;
 pub mod key;
 pub mod migrate;
 pub mod output;
+pub mod plans;
 pub mod prepare;
 pub mod sensor;
 mod server;

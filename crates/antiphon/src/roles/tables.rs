@@ -85,6 +85,7 @@ const MANAGE: Rights = &[
     ("outbox", &[Insert]),
     ("recordings", &[Update]),
     ("sensors", &[Insert, Update, Delete]),
+    ("song_plans", &[Select, Insert]),
     ("songs", &[Insert, Update, Delete]),
     ("sources", &[Update]),
     ("stale", &[Delete]),
@@ -116,7 +117,7 @@ const STORE: Rights = &[
 /// The outbox, emptied.
 const RELAY: Rights = &[("outbox", &[Select, Delete])];
 
-/// Jobs: their leases, and what they let go of.
+/// Jobs: their leases, what they let go of, and what they queue again.
 const JOBS: Rights = &[
     ("annotations", &[Select, Delete]),
     ("arrivals", &[Select, Delete]),
@@ -129,9 +130,12 @@ const JOBS: Rights = &[
     ("jobs", &[Select, Insert, Update]),
     ("layers", &[Select]),
     ("loose_blobs", &[Select, Update, Delete]),
+    ("outbox", &[Insert]),
+    ("reanalyses", &[Select, Insert, Update, Delete]),
     ("recordings", &[Select, Update, Delete]),
     ("results", &[Select, Delete]),
     ("sensors", &[Select]),
+    ("song_plans", &[Select, Insert]),
     ("songs", &[Select]),
     ("source_layers", &[Select, Delete]),
     ("sources", &[Select, Update, Delete]),

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
+use antiphon_analysis::query;
 use antiphon_analysis::recordings::routes::{self as recordings, AcceptApi, AudioApi};
 use antiphon_analysis::recordings::{Acceptor, Rows, Uploads};
 use antiphon_analysis::sensors::{self, Directory};
 use antiphon_analysis::store::{self, dead_letters};
-use antiphon_analysis::{plan, query};
 use antiphon_catalog::{SongData, SongId};
 use antiphon_identity::authenticate;
 use antiphon_platform::db::{DbError, WriteTransaction};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use async_trait::async_trait;
 use axum::middleware::from_fn_with_state;
 use axum::routing::any;
@@ -41,7 +41,7 @@ pub fn api(wiring: &Wiring) -> Result<OpenApiRouter> {
         blobs: Arc::clone(&blobs),
         clock: clock.clone(),
         song_limit: wiring.limits.song,
-        plan: plan::song_default().encode_to_vec().into(),
+        plan: wiring.song_plan.as_ref().context("a role that takes songs has no plan for them")?.encode_to_vec().into(),
         data: Arc::new(AnalysisOfSongs),
     };
     let router = reads(wiring)?

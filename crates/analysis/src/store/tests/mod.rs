@@ -7,6 +7,7 @@ mod freezing;
 mod postgres;
 mod purity;
 mod queued;
+mod reanalysis;
 mod schema;
 mod sizes;
 

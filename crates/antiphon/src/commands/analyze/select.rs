@@ -2,6 +2,7 @@
 
 use antiphon_features::descriptor::{Aggregate, Descriptor, Kind, Output, Series};
 use antiphon_features::session::Item;
+use antiphon_features::sets::{SETS, find_set};
 use antiphon_features::{nearest, registry};
 use anyhow::{Result, bail};
 
@@ -119,7 +120,7 @@ fn is_small(output: &'static Output) -> bool {
     series(output).is_none_or(|series| series.dimensions == 1)
 }
 
-/// What a name stands for: an output, an algorithm or a family. A picture of the sound is no number; it is
+/// What a name stands for: an output, an algorithm, a family or a set. A picture of the sound is no number; it is
 /// left out unless it is named itself.
 fn named(name: &str) -> Result<Vec<(&'static Descriptor, &'static Output)>> {
     let is_picture =
@@ -139,8 +140,14 @@ fn named(name: &str) -> Result<Vec<(&'static Descriptor, &'static Output)>> {
     if let Some(found) = found.into_iter().find(|found| !found.is_empty()) {
         return Ok(found);
     }
-    let names: Vec<String> =
-        all().flat_map(|(descriptor, output)| [full_name(descriptor, output), descriptor.name.to_owned()]).collect();
+    if let Some(set) = find_set(name) {
+        let found = all().filter(|(descriptor, output)| set.computes(descriptor, output) && !is_picture(output));
+        return Ok(found.collect());
+    }
+    let names: Vec<String> = all()
+        .flat_map(|(descriptor, output)| [full_name(descriptor, output), descriptor.name.to_owned()])
+        .chain(SETS.iter().map(|set| set.name.to_owned()))
+        .collect();
     let hint = nearest(name, names.iter().map(String::as_str)).unwrap_or("level");
     bail!("there is no feature {name:?}; the nearest is {hint:?}, and `antiphon algorithms` lists all")
 }
@@ -159,12 +166,15 @@ mod tests {
         assert_eq!(names("level.a", Some("leq,l90")), ["level.a", "level.a:l90"]);
         assert_eq!(names("level.a,level.a", None), ["level.a"], "each once");
         assert!(names("mel", None).starts_with(&["mel.0".to_owned(), "mel.1".to_owned()]));
+        assert_eq!(names("level-only,level.a", None), names("level", None), "a set is what it computes");
+        assert!(select(Some("default"), None).unwrap().items.iter().all(|item| item.algorithm != "mel"), "no pictures");
     }
 
     #[test]
     fn unknown_names_are_refused_with_the_nearest() {
         let error = |features, stats| select(Some(features), stats).unwrap_err().to_string();
         assert!(error("levle", None).contains("\"level\""), "{}", error("levle", None));
+        assert!(error("soundscpae", None).contains("\"soundscape\""));
         assert!(error("level.a", Some("l100")).contains("l100"));
         assert!(select(Some(""), None).is_err());
     }

@@ -34,7 +34,8 @@ pub struct Arguments {
 enum Command {
     /// Add a sensor; its key is printed once and not kept.
     #[command(
-        after_help = "Examples:\n  antiphon sensor add roof > roof.key\n  antiphon sensor add river-2 --name \"River, north bank\" --latitude 48.2 --longitude 16.4 \\\n      --timezone Europe/Vienna"
+        after_help = "Examples:\n  antiphon sensor add roof > roof.key\n  antiphon sensor add river-2 --name \"River, north bank\" --latitude 48.2 --longitude 16.4 \\\n      --timezone Europe/Vienna\n  \
+                      antiphon sensor add street --plan level-only"
     )]
     Add {
         /// Its id: letters a-z, digits and dashes.
@@ -51,6 +52,9 @@ enum Command {
         /// The IANA zone whose days count for it.
         #[arg(long, value_name = "ZONE")]
         timezone: Option<String>,
+        /// What its audio is analysed by, such as soundscape (`antiphon plans`), with commas between several.
+        #[arg(long, value_name = "LIST")]
+        plan: Option<String>,
         #[command(flatten)]
         server: ServerOptions,
     },
@@ -90,13 +94,14 @@ enum Command {
 /// Runs `antiphon sensor`.
 pub fn run(arguments: Arguments, globals: &Globals) -> Result<ExitCode> {
     match arguments.command {
-        Command::Add { id, name, latitude, longitude, timezone, server } => {
+        Command::Add { id, name, latitude, longitude, timezone, plan, server } => {
             let mut sensor = json!({"id": id});
             let members = [
                 ("name", name.map(Value::from)),
                 ("latitude", latitude.map(Value::from)),
                 ("longitude", longitude.map(Value::from)),
                 ("timezone", timezone.map(Value::from)),
+                ("plan", plan.map(Value::from)),
             ];
             for (member, value) in members {
                 if let Some(value) = value {

@@ -1,0 +1,1 @@
+select version, plan from song_plans order by version

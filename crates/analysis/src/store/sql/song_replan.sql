@@ -1,0 +1,1 @@
+update recordings set plan_version = $2 where id = $1
