@@ -10,8 +10,8 @@ use serde::Serialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::Api;
 use super::select::full_name;
+use super::{Api, noise};
 use crate::descriptors::{Known, annotation_type};
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
@@ -62,6 +62,9 @@ pub struct OutputInfo {
     pub labels: &'static [&'static str],
     /// What can be asked for as `stat`; the first is the default, `lNN` stands for `l01` to `l99`.
     pub stats: &'static [&'static str],
+    /// Further stats that are of local days (`tz`), at `resolution=1d` only.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub day_stats: &'static [&'static str],
     /// Seconds between frames, if frames can be kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hop: Option<f64>,
@@ -133,6 +136,7 @@ fn output_info(descriptor: &'static Descriptor, output: &'static Output) -> Outp
         dimensions,
         labels: output.labels,
         stats,
+        day_stats: noise::stats_of(descriptor, output),
         hop,
         minimum,
         default: output.default,

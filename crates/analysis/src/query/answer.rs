@@ -1,11 +1,14 @@
 //! The range query itself: rows of one snapshot, bucket after bucket, as a pure function of what is stored.
 
+mod days;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use antiphon_features::cells::{Cell, value};
 use antiphon_platform::clock::{Micros, SECOND};
 use antiphon_platform::db::ReadTransaction;
 use antiphon_platform::http::Problem;
+use chrono_tz::Tz;
 
 use super::columns::{self, Column, Columns, Series, frame_layer, holds, is_calibrated};
 use super::frames::frames_of;
@@ -56,6 +59,7 @@ pub struct Answer {
     to: Micros,
     rows: Rows,
     grid: Grid,
+    zone: Tz,
     fill: Fill,
     columns: Columns,
     spans: Vec<Span>,
@@ -121,6 +125,7 @@ impl Answer {
             to,
             rows,
             grid,
+            zone: request.zone,
             fill: request.fill,
             columns,
             spans: store::spans(tx, number, from.saturating_sub(FRAME_REACH), end.max(to)).await?,
@@ -251,6 +256,10 @@ impl Answer {
             .collect();
         let whole = (resolution, first.start.max(self.first), last.end.min(self.end));
         for (index, series) in self.columns.series.iter().enumerate() {
+            if series.is_noise {
+                self.add_days(tx, index, series, buckets, &mut rows).await?;
+                continue;
+            }
             let (Some(layer), Some(layout)) = (&series.row, series.layout) else { continue };
             let cells = pieces::read(tx, self.number(), layer, &parts, whole).await?;
             let mut known = BTreeSet::new();
@@ -384,6 +393,7 @@ fn choose(
             }
             Ok(Rows::Frames)
         }
+        Asked::Auto if request.asks_for_days() => Ok(Rows::Cells(Resolution::Day)),
         Asked::Cells(resolution) if resolution < finest => not_kept(finest.name()),
         Asked::Cells(resolution) => Ok(Rows::Cells(resolution)),
         Asked::Auto => {

@@ -6,6 +6,7 @@ use antiphon_platform::clock::Micros;
 use antiphon_platform::db::ReadTransaction;
 use antiphon_platform::http::Problem;
 
+use super::noise;
 use super::request::{Request, Versions};
 use super::select::{self, Feature};
 use crate::sensors;
@@ -39,6 +40,8 @@ pub(super) struct Series {
     pub(super) layout: Option<&'static Layer>,
     /// Newer versions of the same layer: what they know is not read from this one.
     pub(super) newer: Vec<LayerRow>,
+    /// Its columns are noise indicators, which are made of parts of each row's day.
+    pub(super) is_noise: bool,
 }
 
 /// All columns of an answer.
@@ -161,7 +164,8 @@ impl Asked<'_> {
                 Versions::Newest => rows[..place].to_vec(),
             };
             let layout = row.filter(|_| stat.is_some()).map(LayerRow::layout).transpose()?;
-            let series = columns.series(Series { row: row.cloned(), layout, newer });
+            let is_noise = stat.is_some_and(noise::is_noise);
+            let series = columns.series(Series { row: row.cloned(), layout, newer, is_noise });
             let version = row.map_or(feature.descriptor.version, |row| row.version);
             let output = row.and_then(|row| output_of(row, feature)).unwrap_or(feature.output);
             let mark = if place == 0 { String::new() } else { format!("@{version}") };

@@ -114,7 +114,7 @@ struct GapPage {
         ("to" = String, Query, description = "End of the range, not part of it", example = "2026-05-01T01:00:00Z"),
         ("features" = Option<String>, Query, description = "Comma list of algorithms (`level`), outputs (`level.a`), families or sets (`soundscape`); default `level.a`"),
         ("resolution" = Option<String>, Query, description = "`frame`, `1s`, `10s`, `1m`, `10m`, `1h`, `1d` or `auto` (default): the finest with at most 2,000 rows"),
-        ("stat" = Option<String>, Query, description = "Comma list such as `leq,l90`; an output that stores none of them comes with its default"),
+        ("stat" = Option<String>, Query, description = "Comma list such as `leq,l90`; an output that stores none of them comes with its default. `level.a` also has the noise indicators `lday`, `levening`, `lnight` and `lden` of Directive 2002/49/EC, Annex I, of days of `tz` and so at `1d` only: day is 07 to 19, evening 19 to 23, night the rest of the calendar day; a level is null unless three quarters of its period were heard, `lden` unless all three are there"),
         ("fill" = Option<String>, Query, description = "`gaps`: buckets without audio have rows, with coverage 0 and nulls"),
         ("tz" = Option<String>, Query, description = "IANA zone to whose local time `1h` and `1d` align; default UTC"),
         ("versions" = Option<String>, Query, description = "`all`: every version of an algorithm has columns of its own"),

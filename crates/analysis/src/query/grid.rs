@@ -91,6 +91,11 @@ impl Grid {
     }
 }
 
+/// What the local clock shows at an instant, in µs since it showed the beginning of 1970.
+pub(super) fn local_time(zone: Tz, time: Micros) -> Micros {
+    time + offset(zone, time)
+}
+
 /// What local time is ahead of UTC, in µs, to the minute.
 fn offset(zone: Tz, time: Micros) -> Micros {
     let Some(utc) = DateTime::from_timestamp_micros(time) else { return 0 };

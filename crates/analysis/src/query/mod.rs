@@ -15,6 +15,7 @@ mod grid;
 mod heard;
 mod intervals;
 mod live;
+mod noise;
 mod pieces;
 mod plans;
 mod request;

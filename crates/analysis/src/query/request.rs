@@ -4,6 +4,7 @@ use antiphon_platform::clock::Micros;
 use antiphon_platform::http::{Params, Problem, nearest, time};
 use chrono_tz::Tz;
 
+use super::noise;
 use super::select::{self, Feature};
 use crate::descriptors::Known;
 use crate::store::{Resolution, SourceKind};
@@ -97,6 +98,9 @@ impl Request {
                 features
             }
         };
+        if let Some(stat) = stats.iter().flatten().find(|stat| noise::is_noise(stat)) {
+            check_days(kind, resolution, stat)?;
+        }
         let fill = match params.choice("fill", &["gaps"])? {
             Some(_) => Fill::Gaps,
             None => Fill::Nothing,
@@ -109,6 +113,23 @@ impl Request {
         let zone = zone(params)?;
         Ok(Self { kind, source: source.to_owned(), from, to, features, stats, resolution, zone, fill, versions })
     }
+
+    /// Whether a stat is asked for that only days have.
+    pub(super) fn asks_for_days(&self) -> bool {
+        self.stats.iter().flatten().any(|stat| noise::is_noise(stat))
+    }
+}
+
+/// Refuses noise indicators of anything but days.
+fn check_days(kind: SourceKind, resolution: Asked, stat: &str) -> Result<(), Problem> {
+    if kind == SourceKind::Song {
+        return Err(Problem::bad_field("stat", format!("{stat} is of days, evenings and nights; a song has none")));
+    }
+    if matches!(resolution, Asked::Auto | Asked::Cells(Resolution::Day)) {
+        return Ok(());
+    }
+    let detail = format!("{stat} is of whole days, which begin at midnight of tz; ask for it at resolution=1d");
+    Err(Problem::bad_field("resolution", detail).hint(Some("1d")))
 }
 
 /// The parameters that the range query of a kind of source knows.
@@ -200,7 +221,7 @@ mod tests {
 
     #[test]
     fn wrong_parameters_are_named() {
-        let cases: [(&str, &str, Option<&str>); 14] = [
+        let cases: [(&str, &str, Option<&str>); 17] = [
             ("to=2026-05-01T01:00:00Z", "from", None),
             ("from=2026-05-01T01:00:00Z", "to", None),
             ("from=2026-05-01T01:00:00&to=2026-05-01T02:00:00Z", "from", None),
@@ -208,6 +229,9 @@ mod tests {
             (&format!("{RANGE}&resolution=1min"), "resolution", Some("1m")),
             (&format!("{RANGE}&stat=l9O"), "stat", None),
             (&format!("{RANGE}&features=levle"), "features", Some("level")),
+            (&format!("{RANGE}&stat=leq,lden&resolution=1h"), "resolution", Some("1d")),
+            (&format!("{RANGE}&stat=levning"), "stat", Some("levening")),
+            (&format!("{RANGE}&stat=lden&features=level.c"), "stat", None),
             (&format!("{RANGE}&features="), "features", None),
             (&format!("{RANGE}&fill=gap"), "fill", Some("gaps")),
             (&format!("{RANGE}&versions=newest"), "versions", None),
@@ -232,6 +256,7 @@ mod tests {
         assert_eq!((whole.from, whole.to), (0, None));
         let part = song("from=1.5&to=2.000001").unwrap();
         assert_eq!((part.from, part.to), (1_500_000, Some(2_000_001)));
+        assert_eq!(song("stat=lden").unwrap_err().field.as_deref(), Some("stat"));
         assert!(song("from=2&to=1").is_err() && song("from=-1").is_err() && song("tz=UTC").is_err());
         assert_eq!([0, 1_500_000, 2_000_001, 60_000_000].map(write_seconds), ["0", "1.5", "2.000001", "60"]);
     }

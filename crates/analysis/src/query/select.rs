@@ -4,6 +4,7 @@ use antiphon_features::descriptor::{Aggregate, Descriptor, Hop, Kind, Output, PE
 use antiphon_features::sets::{SETS, find_set};
 use antiphon_platform::http::{Problem, nearest};
 
+use super::noise;
 use crate::descriptors::Known;
 
 /// What answers a query that names no feature.
@@ -40,6 +41,14 @@ impl Feature {
     /// The name of the column of one of its dimensions: `level.a`, `mel.17`.
     pub(super) fn column(&self, dimension: usize) -> String {
         if self.series.dimensions == 1 { self.name() } else { format!("{}.{dimension}", self.name()) }
+    }
+
+    /// The layer that a stat is read from, if this output has it.
+    fn layer_of(&self, stat: &str) -> Option<&'static str> {
+        if noise::is_noise(stat) {
+            return noise::has(self.descriptor, self.output).then_some(self.series.layer);
+        }
+        self.series.layer_of(stat)
     }
 
     pub(super) fn is_preview(&self) -> bool {
@@ -131,7 +140,7 @@ pub(super) fn stats(features: &[Feature], asked: Option<&[&str]>) -> Result<Vec<
         return Err(Problem::bad_field("resolution", detail).hint(Some("resolution=frame")));
     }
     for stat in asked.unwrap_or_default() {
-        if !features.iter().any(|feature| feature.series.layer_of(stat).is_some()) {
+        if !features.iter().any(|feature| feature.layer_of(stat).is_some()) {
             return Err(unknown_stat(features, stat));
         }
     }
@@ -139,7 +148,7 @@ pub(super) fn stats(features: &[Feature], asked: Option<&[&str]>) -> Result<Vec<
     for feature in features {
         let mut stored: Vec<&str> = Vec::new();
         for stat in asked.unwrap_or_default() {
-            if feature.series.layer_of(stat).is_some() && !stored.contains(stat) {
+            if feature.layer_of(stat).is_some() && !stored.contains(stat) {
                 stored.push(stat);
             }
         }
@@ -147,7 +156,7 @@ pub(super) fn stats(features: &[Feature], asked: Option<&[&str]>) -> Result<Vec<
             stored.push(feature.series.default_stat());
         }
         for stat in stored {
-            let layer = feature.series.layer_of(stat).unwrap_or(feature.series.layer);
+            let layer = feature.layer_of(stat).unwrap_or(feature.series.layer);
             selected.push(Selected { feature: *feature, stat: stat.to_owned(), layer });
         }
     }
@@ -160,6 +169,9 @@ fn unknown_stat(features: &[Feature], stat: &str) -> Problem {
         if !names.contains(name) {
             names.push(name);
         }
+    }
+    if features.iter().any(|feature| noise::has(feature.descriptor, feature.output)) {
+        names.extend(noise::STATS);
     }
     let percentiles = names.contains(&PERCENTILES);
     let shown: Vec<&str> = names.iter().map(|name| if *name == PERCENTILES { "l01 to l99" } else { name }).collect();

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod live;
+mod noise;
 mod pages;
 mod purity;
 mod sources;
@@ -19,12 +20,17 @@ use crate::plan::{History, sensor_default};
 use crate::store::Retention;
 use crate::store::tests::{MAY, Made, Store};
 use antiphon_platform::clock::{Micros, SECOND};
+use antiphon_platform::db::Engine;
 use antiphon_platform::http::time;
 
 const ROOF: &str = "/api/v1/sensors/roof";
 
 async fn filled(made: &[Made]) -> Store {
-    let store = Store::new().await;
+    filled_on(Engine::Sqlite, made).await
+}
+
+async fn filled_on(engine: Engine, made: &[Made]) -> Store {
+    let store = Store::on(engine).await;
     let plan = History::new(sensor_default(), None).to_text();
     let retention = Retention::default().to_text();
     store
