@@ -12,6 +12,7 @@
 //! | [`downmix`] | channels | one channel |
 //! | [`resample`] | one rate | another, on an absolute grid |
 //! | [`stft`] | samples | power spectra, on an absolute or centred grid |
+//! | [`tags`] | a file of any format | title, artist, album, identifiers, gains, cover |
 
 pub mod decode;
 pub mod downmix;
@@ -21,6 +22,7 @@ mod flac;
 pub mod resample;
 mod sniff;
 pub mod stft;
+pub mod tags;
 mod wav;
 
 pub use error::AudioError;
