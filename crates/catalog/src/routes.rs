@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use antiphon_audio::tags::Tags;
 use antiphon_identity::Principal;
 use antiphon_platform::blobs::Blobs;
 use antiphon_platform::clock::{Clock, Micros, SECOND};
+use antiphon_platform::cpu::Pool;
 use antiphon_platform::db::{Database, DbError, Reader, WriteTransaction};
 use antiphon_platform::http::ranges::serve_blob;
 use antiphon_platform::http::{Page, Params, Problem, decode_cursor, time};
@@ -13,6 +15,7 @@ use async_trait::async_trait;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
 use bytes::Bytes;
+use data_encoding::HEXLOWER;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
 use utoipa_axum::router::OpenApiRouter;
@@ -20,7 +23,8 @@ use utoipa_axum::routes;
 
 use crate::songs::{self, Position, Song, Status};
 use crate::sweep::release;
-use crate::{SongId, upload};
+use crate::tags::SongTags;
+use crate::{SongId, covers, upload};
 
 /// The longest search text, in characters.
 const QUERY_LIMIT: usize = 200;
@@ -46,6 +50,8 @@ pub struct Api {
     pub clock: Clock,
     /// The largest file that is taken, in bytes (`limits.song_bytes`).
     pub song_limit: u64,
+    /// Threads that read tags.
+    pub pool: Arc<Pool>,
     /// The plan by which new songs are analysed, as the analysis encodes it.
     pub plan: Bytes,
     /// What others keep about songs.
@@ -57,9 +63,14 @@ pub fn read_routes(reader: Reader) -> OpenApiRouter {
     OpenApiRouter::new().routes(routes!(list)).routes(routes!(get)).with_state(reader)
 }
 
-/// The other routes: upload, delete, play.
+/// The other routes: upload, delete, play, show.
 pub fn write_routes(api: Api) -> OpenApiRouter {
-    OpenApiRouter::new().routes(routes!(upload::create)).routes(routes!(delete)).routes(routes!(audio)).with_state(api)
+    OpenApiRouter::new()
+        .routes(routes!(upload::create))
+        .routes(routes!(delete))
+        .routes(routes!(audio))
+        .routes(routes!(cover))
+        .with_state(api)
 }
 
 /// A song.
@@ -74,7 +85,7 @@ pub struct SongInfo {
     /// For `failed`: why, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Its title, or the name of the uploaded file.
+    /// Its title, from its tags, or the name of the uploaded file.
     pub title: Option<String>,
     /// Who plays.
     pub artist: Option<String>,
@@ -97,6 +108,25 @@ pub struct SongInfo {
     /// When it failed, UTC.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failed_at: Option<String>,
+    /// What the file's tags say. Not in lists; not there if it has none, or came before tags were read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tags: Option<Tags>,
+    /// What of the tags could not be read, in words. Not in lists.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tag_warnings: Vec<String>,
+    /// Where its cover is, if it has one. Not in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "/api/v1/songs/sdsv2fpy64gpa63awucfrirvh7kp6ss4n/cover")]
+    pub cover: Option<String>,
+}
+
+impl SongInfo {
+    /// With what is told of a single song only.
+    fn with_tags(self, tags: Option<SongTags>, has_cover: bool) -> Self {
+        let cover = has_cover.then(|| format!("/api/v1/songs/{}/cover", self.id));
+        let (tags, tag_warnings) = tags.map_or((None, Vec::new()), |kept| (Some(kept.tags), kept.warnings));
+        Self { tags, tag_warnings, cover, ..self }
+    }
 }
 
 impl From<Song> for SongInfo {
@@ -114,6 +144,9 @@ impl From<Song> for SongInfo {
             accepted_at: time::format(song.accepted_at),
             stored_at: song.stored_at.map(time::format),
             failed_at: song.failed_at.map(time::format),
+            tags: None,
+            tag_warnings: Vec::new(),
+            cover: None,
         }
     }
 }
@@ -191,7 +224,8 @@ async fn get(
         let _ = tokio::time::timeout_at(look_again, reader.changed()).await;
         song = songs::find_song(&mut reader.read().await?, id).await?.ok_or_else(unknown_song)?;
     }
-    Ok(axum::Json(song.into()))
+    let (tags, cover) = songs::find_tags(&mut reader.read().await?, id).await?;
+    Ok(axum::Json(SongInfo::from(song).with_tags(tags, cover.is_some())))
 }
 
 /// Delete a song, its file and its features.
@@ -211,13 +245,21 @@ async fn delete(principal: Principal, State(api): State<Api>, Path(song): Path<S
     let id: SongId = song.parse().map_err(|_| unknown_song())?;
     let mut tx = api.db.write().await?;
     let song = songs::find_song(&mut tx, id).await?.ok_or_else(unknown_song)?;
+    let (_, cover) = songs::find_tags(&mut tx, id).await?;
+    let now = api.clock.now();
     songs::delete_song(&mut tx, id).await?;
     api.data.forget(&mut tx, id).await?;
-    songs::insert_loose_blob(&mut tx, &song.blob, api.clock.now()).await?;
+    songs::insert_loose_blob(&mut tx, &song.blob, now).await?;
+    let cover = match cover {
+        Some(hash) => covers::forget(&mut tx, &hash, now).await?,
+        None => None,
+    };
     tx.commit().await?;
     // The song is gone; what goes wrong from here on is left to the sweep.
-    if let Err(error) = release(&api.db, &*api.blobs, &song.blob).await {
-        tracing::warn!(%id, %error, "the file of a deleted song is still there; the sweep will remove it");
+    for blob in [Some(song.blob), cover].iter().flatten() {
+        if let Err(error) = release(&api.db, &*api.blobs, blob).await {
+            tracing::warn!(%id, %error, "a file of a deleted song is still there; the sweep will remove it");
+        }
     }
     Ok(StatusCode::NO_CONTENT)
 }
@@ -253,6 +295,40 @@ async fn audio(
     // The id names the bytes, so they never change; they are private because a key was needed to get them.
     let cache_control = HeaderValue::from_static("private, max-age=31536000, immutable");
     serve_blob(&*api.blobs, &song.blob, &headers, &song.media_type, etag, cache_control).await
+}
+
+/// A song's cover: a JPEG, PNG, WebP or GIF, as it stood in the file.
+#[utoipa::path(
+    get, path = "/api/v1/songs/{song}/cover", tag = "songs", operation_id = "get_song_cover",
+    params(("song" = String, Path, description = "The song's id")),
+    responses(
+        (status = 200, description = "The picture; `Content-Type` says of which kind, by content", body = Vec<u8>, content_type = "image/*"),
+        (status = 206, description = "The range that was asked for", body = Vec<u8>, content_type = "image/*"),
+        (status = 304, description = "`If-None-Match` names it"),
+        (status = 401, description = "No valid key", body = Problem),
+        (status = 403, description = "A sensor's key", body = Problem),
+        (status = 404, description = "No such song, or it has no cover", body = Problem),
+        (status = 416, description = "The range lies beyond the end", body = Problem),
+        (status = 503, description = "The database or the blob store cannot be used now", body = Problem),
+    )
+)]
+async fn cover(
+    principal: Principal,
+    State(api): State<Api>,
+    Path(song): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    principal.may_read()?;
+    let id: SongId = song.parse().map_err(|_| unknown_song())?;
+    let mut tx = api.db.read().await?;
+    songs::find_song(&mut tx, id).await?.ok_or_else(unknown_song)?;
+    let (_, hash) = songs::find_tags(&mut tx, id).await?;
+    let hash = hash.ok_or_else(|| Problem::not_found("the song's file has no cover"))?;
+    let cover = covers::find(&mut tx, &hash).await?.ok_or_else(Problem::internal)?;
+    drop(tx);
+    let etag = HeaderValue::from_str(&format!("\"{}\"", HEXLOWER.encode(&hash))).map_err(|_| Problem::internal())?;
+    let cache_control = HeaderValue::from_static("private, max-age=86400");
+    serve_blob(&*api.blobs, &cover.blob, &headers, &cover.media_type, etag, cache_control).await
 }
 
 fn unknown_song() -> Problem {

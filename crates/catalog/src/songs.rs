@@ -1,19 +1,29 @@
 //! Songs in the database.
 
+use antiphon_audio::tags::Tags;
 use antiphon_platform::clock::{Clock, Micros};
 use antiphon_platform::db::{DbError, Migration, ReadTransaction, Row, Statement, Value, WriteTransaction};
 use antiphon_platform::sql;
 use unicode_normalization::UnicodeNormalization;
 
-use crate::SongId;
+use crate::tags::SongTags;
+use crate::{SongId, covers};
 
 /// The tables of this crate.
-pub const MIGRATIONS: &[Migration] = &[Migration {
-    owner: "catalog",
-    version: 1,
-    sqlite: include_str!("sql/migration-1.sql"),
-    postgres: include_str!("sql/migration-1.postgres.sql"),
-}];
+pub const MIGRATIONS: &[Migration] = &[
+    Migration {
+        owner: "catalog",
+        version: 1,
+        sqlite: include_str!("sql/migration-1.sql"),
+        postgres: include_str!("sql/migration-1.postgres.sql"),
+    },
+    Migration {
+        owner: "catalog",
+        version: 2,
+        sqlite: include_str!("sql/migration-2.sql"),
+        postgres: include_str!("sql/migration-2.postgres.sql"),
+    },
+];
 
 /// Every statement of this crate, for the test that prepares them on each engine.
 pub const STATEMENTS: &[Statement] = &[
@@ -29,10 +39,16 @@ pub const STATEMENTS: &[Statement] = &[
     LOCK_LOOSE_BLOB,
     DELETE_LOOSE_BLOB,
     OLD_LOOSE_BLOBS,
+    FIND_TAGS,
+    covers::FIND_COVER,
+    covers::INSERT_COVER,
+    covers::DELETE_COVER,
+    covers::FIND_SONG_OF_COVER,
 ];
 
 const INSERT_SONG: Statement = sql!("sql/insert_song.sql");
 const FIND_SONG: Statement = sql!("sql/find_song.sql");
+const FIND_TAGS: Statement = sql!("sql/find_tags.sql");
 const LIST_SONGS: Statement = sql!("sql/list_songs.sql");
 const SEARCH_SONGS: Statement = sql!("sql/search_songs.sql");
 const DELETE_SONG: Statement = sql!("sql/delete_song.sql");
@@ -102,6 +118,9 @@ pub struct Song {
 pub(crate) struct NewSong<'a> {
     pub(crate) id: SongId,
     pub(crate) file_name: Option<&'a str>,
+    pub(crate) tags: &'a SongTags,
+    /// SHA-256 of its cover.
+    pub(crate) cover: Option<&'a [u8]>,
     pub(crate) size: u64,
     pub(crate) media_type: &'a str,
     pub(crate) blob: &'a str,
@@ -158,18 +177,35 @@ pub async fn mark_accepted(tx: &mut WriteTransaction, id: SongId) -> Result<bool
     Ok(tx.execute(&MARK_ACCEPTED, &[key(id)]).await? > 0)
 }
 
+/// What the tags of a song say, and the SHA-256 of its cover.
+pub(crate) async fn find_tags(
+    tx: &mut ReadTransaction,
+    id: SongId,
+) -> Result<(Option<SongTags>, Option<Vec<u8>>), DbError> {
+    let Some(row) = tx.row(&FIND_TAGS, &[key(id)]).await? else { return Ok((None, None)) };
+    let tags: Option<String> = row.get(0)?;
+    let tags = tags.map(|tags| serde_json::from_str(&tags)).transpose();
+    Ok((tags.map_err(|error| DbError::Broken(format!("the tags of song {id}: {error}")))?, row.get(1)?))
+}
+
 /// Adds a song; whether it is new.
 pub(crate) async fn insert_song(tx: &mut WriteTransaction, song: &NewSong<'_>) -> Result<bool, DbError> {
-    let title = song.file_name.map(title_of);
+    let Tags { title, artist, album, .. } = &song.tags.tags;
+    let title = title.clone().or_else(|| song.file_name.map(title_of));
+    let texts = [title.as_deref(), artist.as_deref(), album.as_deref(), song.file_name];
     let values = [
         key(song.id),
         title.clone().into(),
         song.file_name.into(),
-        search_text(song.file_name).into(),
+        search_text(&texts).into(),
         Value::Int(i64::try_from(song.size).unwrap_or(i64::MAX)),
         song.media_type.into(),
         song.blob.into(),
         song.accepted_at.into(),
+        artist.clone().into(),
+        album.clone().into(),
+        song.tags.json().into(),
+        song.cover.into(),
     ];
     Ok(tx.execute(&INSERT_SONG, &values).await? > 0)
 }
@@ -257,9 +293,10 @@ fn title_of(file_name: &str) -> String {
     }
 }
 
-/// What a search looks through: the engines' own ideas of upper and lower case differ, ours is Unicode's.
-fn search_text(file_name: Option<&str>) -> String {
-    normal(file_name.unwrap_or_default())
+/// What a search looks through: the engines' own ideas of upper and lower case differ, ours is Unicode's. Between the
+/// texts is what no search can hold, so that nothing is found across their borders.
+fn search_text(texts: &[Option<&str>]) -> String {
+    texts.iter().flatten().map(|text| normal(text)).collect::<Vec<_>>().join("\n")
 }
 
 fn normal(text: &str) -> String {

@@ -20,10 +20,12 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use prost::Message as _;
 use serde::Serialize;
 
+use crate::covers::{self, NewCover};
 use crate::file_name::file_name;
 use crate::routes::Api;
 use crate::songs::{self, NewSong};
 use crate::sweep::release;
+use crate::tags::{self, SongTags};
 use crate::{SongId, messages};
 
 /// Topic of [`messages::Song`].
@@ -47,7 +49,7 @@ type Answer = (StatusCode, [(header::HeaderName, HeaderValue); 1], axum::Json<Ac
 /// Add a song: the body is the bytes of an audio file, its format found by content.
 #[utoipa::path(
     post, path = "/api/v1/songs", tag = "songs", operation_id = "create_song",
-    params(("Content-Disposition" = Option<String>, Header, description = "`attachment; filename=\"NAME\"`: what the file is called, for its title")),
+    params(("Content-Disposition" = Option<String>, Header, description = "`attachment; filename=\"NAME\"`: what the file is called, for the title of one whose tags have none")),
     request_body(content = Vec<u8>, content_type = "application/octet-stream", description = "A WAV or FLAC file"),
     responses(
         (status = 202, description = "Kept and queued for analysis", body = AcceptedSong, headers(("Location" = String, description = "The song"))),
@@ -88,7 +90,7 @@ async fn accept(api: &Api, headers: &HeaderMap, body: Body) -> Result<(SongId, b
     let Some(format) = antiphon_audio::sniff(&head) else {
         return Err(Problem::unsupported("the body is no audio that we know").hint(Some("WAV and FLAC are taken")));
     };
-    let blob = blob_key()?;
+    let blob = blob_key("songs")?;
     let mut tx = api.db.write().await?;
     songs::insert_loose_blob(&mut tx, &blob, api.clock.now()).await?;
     tx.commit().await?;
@@ -116,12 +118,52 @@ async fn keep(
         Err(error) => return Err(upload.problem().unwrap_or_else(|| error.into())),
     };
     let id = SongId::derive(&info.sha256);
+    if songs::song_exists(&mut api.db.read().await?, id).await? {
+        return Ok((id, true));
+    }
+    let (tags, cover) = tags::of_file(api, blob, info.size).await?;
+    let cover = match cover {
+        Some(cover) => Some(covers::keep(api, cover).await?),
+        None => None,
+    };
+    let file = File { id, blob, media_type, size: info.size };
+    let added = add(api, headers, file, &tags, cover.as_ref()).await;
+    // It stays if it is a song's now.
+    if let Some(blob) = cover.and_then(|cover| cover.blob)
+        && let Err(error) = release(&api.db, &*api.blobs, &blob).await
+    {
+        tracing::warn!(blob, %error, "a cover that no song has is still there; the sweep will remove it");
+    }
+    added
+}
+
+/// A file that is kept.
+struct File<'a> {
+    id: SongId,
+    blob: &'a str,
+    media_type: &'a str,
+    size: u64,
+}
+
+/// Adds the song and its message; its id, and whether it was there already.
+async fn add(
+    api: &Api,
+    headers: &HeaderMap,
+    File { id, blob, media_type, size }: File<'_>,
+    tags: &SongTags,
+    cover: Option<&NewCover>,
+) -> Result<(SongId, bool), Problem> {
     let accepted_at = api.clock.now();
     let file_name = file_name(headers);
+    let cover_hash = cover.map(|cover| cover.hash.as_slice());
     let mut tx = api.db.write().await?;
-    let song = NewSong { id, file_name: file_name.as_deref(), size: info.size, media_type, blob, accepted_at };
+    let file_name = file_name.as_deref();
+    let song = NewSong { id, file_name, tags, cover: cover_hash, size, media_type, blob, accepted_at };
     if !songs::insert_song(&mut tx, &song).await? {
         return Ok((id, true));
+    }
+    if let Some(cover) = cover {
+        covers::own(&mut tx, cover).await?;
     }
     if !songs::delete_loose_blob(&mut tx, blob).await? {
         return Err(Problem::unavailable("the upload took so long that it was given up; send it again"));
@@ -148,14 +190,14 @@ fn message(api: &Api, headers: &HeaderMap, song: &NewSong<'_>) -> Message {
     }
 }
 
-/// A key that no other upload has.
-fn blob_key() -> Result<String, Problem> {
+/// A key below `folder` that no other upload has.
+pub(crate) fn blob_key(folder: &str) -> Result<String, Problem> {
     let mut bits = [0u8; 16];
     getrandom::fill(&mut bits).map_err(|error| {
         tracing::error!(%error, "the machine gives no random bytes");
         Problem::internal()
     })?;
-    Ok(format!("songs/{}", HEXLOWER.encode(&bits)))
+    Ok(format!("{folder}/{}", HEXLOWER.encode(&bits)))
 }
 
 /// The first bytes, as many as it takes to know a format, and the whole stream again.

@@ -1,142 +1,25 @@
 //! Songs through the router: what is taken, refused, found, played and left behind.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::io;
-use std::path::Path;
-use std::sync::{Arc, LazyLock, Mutex};
+mod catalogue;
 
-use antiphon_catalog::{Api, MIGRATIONS, STATEMENTS, SongData, SongId, mark_failed, mark_stored, song_exists, sweep};
+use std::io;
+use std::sync::LazyLock;
+
+use antiphon_catalog::{STATEMENTS, mark_failed, mark_stored, song_exists, sweep};
 use antiphon_identity::Principal;
-use antiphon_platform::blobs::Blobs;
-use antiphon_platform::blobs::folder::{Access, FolderBlobs};
-use antiphon_platform::clock::{Clock, SECOND};
-use antiphon_platform::db::{Database, DbError, Engine, Statement, WriteTransaction};
-use antiphon_platform::disk;
+use antiphon_platform::clock::SECOND;
+use antiphon_platform::db::{Engine, Statement};
 use antiphon_platform::on_both_engines;
 use antiphon_servers::{Durability, Postgres};
-use async_trait::async_trait;
+use axum::Extension;
 use axum::body::Body;
-use axum::response::Response;
-use axum::{Extension, Router};
 use bytes::Bytes;
+use catalogue::{Catalogue, answer, id_of, wav};
 use futures::StreamExt;
 use http::Request;
-use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
+use serde_json::json;
 use tower::ServiceExt;
-
-/// Remembers which songs it was told to forget.
-#[derive(Default)]
-struct Forgotten(Mutex<Vec<SongId>>);
-
-#[async_trait]
-impl SongData for Forgotten {
-    async fn forget(&self, _: &mut WriteTransaction, song: SongId) -> Result<(), DbError> {
-        self.0.lock().unwrap().push(song);
-        Ok(())
-    }
-}
-
-struct Catalogue {
-    folder: tempfile::TempDir,
-    db: Database,
-    blobs: Arc<dyn Blobs>,
-    clock: Clock,
-    forgotten: Arc<Forgotten>,
-    router: Router,
-    /// Last, so that connections are closed before it goes.
-    _server: Option<antiphon_servers::Database<'static>>,
-}
-
-impl Catalogue {
-    async fn open() -> Self {
-        Self::open_on(Engine::Sqlite).await
-    }
-
-    async fn open_on(engine: Engine) -> Self {
-        Self::open_at((engine == Engine::Postgres).then(|| Postgres::shared().database())).await
-    }
-
-    /// On a database of a server, or on a file.
-    async fn open_at(server: Option<antiphon_servers::Database<'static>>) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let file = || format!("sqlite:{}", folder.path().join("antiphon.db").display());
-        let url = server.as_ref().map_or_else(file, antiphon_servers::Database::url);
-        let db = Database::open(url, MIGRATIONS).await.unwrap();
-        let blobs: Arc<dyn Blobs> =
-            Arc::new(FolderBlobs::open(disk::local(), &folder.path().join("blobs"), Access::Write).unwrap());
-        let clock = Clock::manual(1_777_593_600 * SECOND);
-        let forgotten = Arc::new(Forgotten::default());
-        let api = Api {
-            db: db.clone(),
-            blobs: Arc::clone(&blobs),
-            clock: clock.clone(),
-            song_limit: 10_000,
-            plan: Bytes::from_static(b"plan"),
-            data: Arc::clone(&forgotten) as Arc<dyn SongData>,
-        };
-        let router =
-            Router::from(antiphon_catalog::read_routes(db.reader()).merge(antiphon_catalog::write_routes(api)));
-        Self { folder, db, blobs, clock, forgotten, router, _server: server }
-    }
-
-    async fn ask(&self, principal: Principal, request: http::request::Builder, body: Body) -> Response {
-        self.router.clone().layer(Extension(principal)).oneshot(request.body(body).unwrap()).await.unwrap()
-    }
-
-    async fn upload(&self, name: &str, bytes: Vec<u8>) -> (u16, Value) {
-        let request =
-            Request::post("/api/v1/songs").header("content-disposition", format!("attachment; filename=\"{name}\""));
-        answer(self.ask(Principal::Operator, request, Body::from(bytes)).await).await
-    }
-
-    async fn get(&self, path: &str) -> (u16, Value) {
-        answer(self.ask(Principal::Reader, Request::get(path), Body::empty()).await).await
-    }
-
-    /// Messages that wait in the outbox.
-    async fn messages(&self) -> Vec<(String, Vec<u8>)> {
-        const ALL: Statement = Statement { name: "all", text: "SELECT message_id, body FROM outbox ORDER BY number" };
-        let rows = self.db.read().await.unwrap().rows(&ALL, &[]).await.unwrap();
-        rows.iter().map(|row| (row.get(0).unwrap(), row.get(1).unwrap())).collect()
-    }
-
-    /// Files below the folder of blobs that hold somebody's bytes.
-    fn objects(&self) -> usize {
-        fn count(folder: &Path) -> usize {
-            let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-            entries.map(|path| if path.is_dir() { count(&path) } else { usize::from(is_object(&path)) }).sum()
-        }
-        fn is_object(path: &Path) -> bool {
-            !path.to_str().unwrap().contains("unfinished~")
-        }
-        count(&self.folder.path().join("blobs"))
-    }
-}
-
-async fn answer(response: Response) -> (u16, Value) {
-    let status = response.status().as_u16();
-    let bytes = axum::body::to_bytes(response.into_body(), 1_000_000).await.unwrap();
-    (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
-}
-
-/// A second of a 16 bit mono WAV file at 1 kHz, different for each seed.
-fn wav(seed: u8) -> Vec<u8> {
-    let data: Vec<u8> = (0..2_000_u32).map(|index| (index as u8).wrapping_mul(seed)).collect();
-    let mut file = b"RIFF".to_vec();
-    file.extend(2_036_u32.to_le_bytes());
-    file.extend(b"WAVEfmt \x10\0\0\0\x01\0\x01\0");
-    file.extend(1_000_u32.to_le_bytes());
-    file.extend(2_000_u32.to_le_bytes());
-    file.extend(b"\x02\0\x10\0data");
-    file.extend(2_000_u32.to_le_bytes());
-    file.extend(data);
-    file
-}
-
-fn id_of(bytes: &[u8]) -> SongId {
-    SongId::derive(&Sha256::digest(bytes).into())
-}
 
 on_both_engines! {
     every_statement_prepares,
@@ -253,7 +136,7 @@ async fn a_sender_that_goes_away_leaves_nothing() {
 async fn an_upload_whose_commit_was_not_told_keeps_its_file() {
     static SERVER: LazyLock<Postgres> = LazyLock::new(|| Postgres::start(Durability::Full));
     let catalogue = Catalogue::open_at(Some(SERVER.database())).await;
-    let server = catalogue._server.as_ref().unwrap();
+    let server = catalogue.server.as_ref().unwrap();
     server.execute_as_admin(
         "CREATE FUNCTION wait_for_standby() RETURNS trigger LANGUAGE plpgsql AS
          $$ BEGIN PERFORM set_config('synchronous_commit', 'on', true); RETURN NEW; END $$",

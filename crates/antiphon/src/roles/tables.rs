@@ -80,6 +80,7 @@ const ACCEPT: Rights = &[
 /// The routes that change something.
 const MANAGE: Rights = &[
     ("api_keys", &[Select, Insert, Update]),
+    ("covers", &[Select, Insert, Delete]),
     ("dead_letters", &[Select, Delete]),
     ("loose_blobs", &[Select, Insert, Update, Delete]),
     ("outbox", &[Insert]),

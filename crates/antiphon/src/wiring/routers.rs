@@ -9,6 +9,7 @@ use antiphon_analysis::sensors::{self, Directory};
 use antiphon_analysis::store::{self, dead_letters};
 use antiphon_catalog::{SongData, SongId};
 use antiphon_identity::authenticate;
+use antiphon_platform::cpu::{Pool, Priority};
 use antiphon_platform::db::{DbError, WriteTransaction};
 use anyhow::{Context, Result};
 use async_trait::async_trait;
@@ -19,6 +20,9 @@ use prost::Message;
 use utoipa_axum::router::OpenApiRouter;
 
 use super::Wiring;
+
+/// Threads that read the tags of songs: they wait for blobs more than they compute, and each may hold a picture.
+const TAG_THREADS: usize = 2;
 
 /// Every route of every capability.
 pub fn api(wiring: &Wiring) -> Result<OpenApiRouter> {
@@ -41,6 +45,7 @@ pub fn api(wiring: &Wiring) -> Result<OpenApiRouter> {
         blobs: Arc::clone(&blobs),
         clock: clock.clone(),
         song_limit: wiring.limits.song,
+        pool: Arc::new(Pool::new("tags", TAG_THREADS, Priority::Foreground)),
         plan: wiring.song_plan.as_ref().context("a role that takes songs has no plan for them")?.encode_to_vec().into(),
         data: Arc::new(AnalysisOfSongs),
     };

@@ -1,0 +1,2 @@
+DELETE FROM covers
+WHERE hash = $1

@@ -1,0 +1,3 @@
+SELECT blob, media_type
+FROM covers
+WHERE hash = $1

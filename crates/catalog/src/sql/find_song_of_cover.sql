@@ -1,0 +1,4 @@
+SELECT id
+FROM songs
+WHERE cover = $1
+LIMIT 1

@@ -1,0 +1,3 @@
+SELECT tags, cover
+FROM songs
+WHERE id = $1

@@ -1,0 +1,2 @@
+INSERT INTO covers (hash, blob, media_type)
+VALUES ($1, $2, $3)
