@@ -118,6 +118,25 @@ fn main() {
         let (measured, known) = (time.as_secs_f64() * 3_600.0 / SECONDS as f64, set.cpu_seconds_per_hour);
         println!("{:<28} {measured:>7.1} s of CPU per audio-hour; its row says {known:.1}", "");
     }
+    let mut families: Vec<&str> = registry().iter().map(|found| found.family).collect();
+    families.sort_unstable();
+    families.dedup();
+    for family in families {
+        let members = registry().iter().zip(&all).filter(|(found, _)| found.family == family);
+        let items: Vec<Item> = members.map(|(_, item)| item.clone()).collect();
+        print(&format!("family {family}"), best(|| session(&file, &items)));
+    }
+    // The set that has a bound of its own: 1.5 x baseline.
+    let bounded: Vec<Item> = registry()
+        .iter()
+        .filter_map(|found| match found.name {
+            "spectral" => Some(item(found, all_outputs(found))),
+            "mfcc" => Some(item(found, Vec::new())),
+            "chroma" => Some(item(found, vec!["stft".to_owned()])),
+            _ => None,
+        })
+        .collect();
+    print("spectral, mfcc, chroma.stft", best(|| session(&file, &bounded)));
     print("all defaults", best(|| session(&file, &defaults)));
     print("all outputs", best(|| session(&file, &all)));
 }

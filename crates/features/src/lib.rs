@@ -7,18 +7,23 @@
 
 pub mod algorithm;
 pub mod cells;
+mod chroma;
 pub mod descriptor;
 mod filter;
+mod lanes;
 mod level;
 mod loudness;
 mod mel;
+mod mfcc;
 mod registry;
 pub mod session;
 pub mod sets;
 mod silence;
 mod sizes;
+mod spectral;
 #[cfg(test)]
 mod testing;
+mod waveform;
 
 pub use registry::{
     Construct, FeatureError, Request, find, layers, nearest, nearest_name, registry, validate, validate_with,

@@ -24,10 +24,14 @@ struct Entry {
 
 /// Every algorithm, in the order of the documentation. One line each.
 static TABLE: &[Entry] = &[
+    Entry { descriptor: &crate::chroma::DESCRIPTOR, construct: crate::chroma::construct },
     Entry { descriptor: &crate::level::DESCRIPTOR, construct: crate::level::construct },
     Entry { descriptor: &crate::loudness::DESCRIPTOR, construct: crate::loudness::construct },
     Entry { descriptor: &crate::mel::DESCRIPTOR, construct: crate::mel::construct },
+    Entry { descriptor: &crate::mfcc::DESCRIPTOR, construct: crate::mfcc::construct },
     Entry { descriptor: &crate::silence::DESCRIPTOR, construct: crate::silence::construct },
+    Entry { descriptor: &crate::spectral::DESCRIPTOR, construct: crate::spectral::construct },
+    Entry { descriptor: &crate::waveform::DESCRIPTOR, construct: crate::waveform::construct },
 ];
 
 static DESCRIPTORS: LazyLock<Vec<&'static Descriptor>> =

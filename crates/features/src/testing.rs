@@ -89,3 +89,63 @@ pub(crate) fn overall(blocks: &[Block], column: &str, stat: &str, dimension: usi
     let merged = cells::merge_cells(cells::layer(algorithm, layer)?, &children);
     cells::value(&merged, output, stat, dimension)
 }
+
+/// All outputs of an algorithm, with frames kept.
+fn everything_of(algorithm: &str) -> Item {
+    let outputs = crate::find(algorithm).expect("the algorithm exists").outputs;
+    Item { outputs: outputs.iter().map(|output| output.name.to_owned()).collect(), frames: true, ..item(algorithm) }
+}
+
+/// The frames of all outputs of an algorithm with their starts in µs, in order.
+fn timed_frames(algorithm: &str, stream: &Stream, samples: &[f32]) -> Vec<cells::Frame> {
+    let analysis = run(&[everything_of(algorithm)], stream, &[samples]);
+    let descriptor = crate::find(algorithm).expect("the algorithm exists");
+    let blocks = analysis.blocks.iter().filter(|block| block.layer == cells::FRAMES);
+    blocks
+        .flat_map(|block| cells::decode_frames(descriptor, block.minute, &block.data).expect("own blocks decode"))
+        .collect()
+}
+
+/// The values of all framed outputs of an algorithm side by side, of one channel.
+pub(crate) fn frames(algorithm: &str, stream: &Stream, samples: &[f32]) -> Vec<Vec<f32>> {
+    timed_frames(algorithm, stream, samples).into_iter().map(|frame| frame.values).collect()
+}
+
+/// A sensor's signal in pieces of uneven lengths, each with up to `lead_in` seconds of lead-in, has the frames that it
+/// has as a whole, to 1e-3 of what is usual in each dimension.
+pub(crate) fn assert_pieces_agree(algorithm: &str, lead_in: usize) {
+    for rate in [48_000_u32, 22_050, 8_000] {
+        let start = 1_777_593_600 * i64::from(rate);
+        let seconds = rate as usize;
+        let tones = sine(rate, 440.0, 0.2, 9.0).into_iter().zip(sine(rate, 1_234.5, 0.1, 9.0));
+        let samples: Vec<f32> =
+            tones.zip(noise(5, 9 * seconds)).map(|((low, high), noise)| low + high + noise).collect();
+        let whole = timed_frames(algorithm, &sensor(rate, 1, start), &samples);
+        let usual: Vec<f32> = (0..whole[0].values.len())
+            .map(|place| {
+                let sizes = whole.iter().map(|frame| frame.values[place].abs());
+                let mut sizes: Vec<f32> = sizes.filter(|size| size.is_finite()).collect();
+                sizes.sort_by(f32::total_cmp);
+                sizes[sizes.len() * 95 / 100]
+            })
+            .collect();
+        let mut pieces = Vec::new();
+        let mut from = 0;
+        for length in [1_500, 700, 2_050, 333, 1_900, 9_000] {
+            let to = samples.len().min(from + length * seconds / 1_000);
+            let lead_in = from.min(lead_in * seconds);
+            let stream =
+                Stream { first_sample: start + (from - lead_in) as i64, ..sensor(rate, 1, start + from as i64) };
+            pieces.extend(timed_frames(algorithm, &stream, &samples[from - lead_in..to]));
+            from = to;
+        }
+        assert!(whole.len() > 300 && pieces.len() == whole.len(), "{} of {}", pieces.len(), whole.len());
+        for (found, expected) in pieces.iter().zip(&whole) {
+            assert_eq!(found.start, expected.start);
+            for ((a, b), usual) in found.values.iter().zip(&expected.values).zip(&usual) {
+                let agrees = a.is_nan() && b.is_nan() || (a - b).abs() <= 1e-3 * b.abs().max(*usual);
+                assert!(agrees, "{rate} {}: {:?} is not {:?}", found.start, found.values, expected.values);
+            }
+        }
+    }
+}

@@ -5,6 +5,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test helper that panics says what failed")]
 
+mod chroma;
 mod golden;
 mod mel;
+mod mfcc;
 mod signals;
+mod spectral;
+mod waveform;

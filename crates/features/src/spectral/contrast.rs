@@ -1,0 +1,110 @@
+//! Spectral contrast: D. Jiang et al., "Music type classification by spectral contrast feature", ICME 2002, with the
+//! bands and shares of librosa.
+
+use super::{BINS, HZ_PER_BIN};
+
+/// The lowest band and six octaves above it.
+pub(super) const BANDS: usize = 7;
+/// Upper end of the lowest band in Hz.
+const LOWEST: f32 = 200.0;
+/// The share of bins that counts as peaks, and as valleys.
+const SHARE: f64 = 0.02;
+/// The least mean magnitude that counts, as in librosa's `power_to_db`.
+const FLOOR: f32 = 1e-10;
+/// The most bins that are peaks of one band, a bound that the test checks.
+const MOST: usize = 16;
+
+/// Measures contrasts.
+pub(super) struct Contrast {
+    bands: [Band; BANDS],
+}
+
+/// The bins of a band, and how many of them count as peaks and as valleys.
+#[derive(Clone, Debug, PartialEq)]
+struct Band {
+    bins: std::ops::Range<usize>,
+    count: usize,
+}
+
+impl Contrast {
+    pub(super) fn new() -> Contrast {
+        Contrast { bands: std::array::from_fn(band) }
+    }
+
+    /// Peaks over valleys of each band in dB.
+    pub(super) fn measure(&self, magnitudes: &[f32], contrasts: &mut [f32]) {
+        for (band, contrast) in self.bands.iter().zip(contrasts) {
+            let (valley, peak) = extremes(&magnitudes[band.bins.clone()], band.count);
+            *contrast = 10.0 * (peak.max(FLOOR).log10() - valley.max(FLOOR).log10());
+        }
+    }
+}
+
+/// Both ends of an octave belong to it, and the last bin of the octave below; the last bin of all is then left out of
+/// every band but the highest, which reaches to the end. It still counts when the share is taken.
+fn band(number: usize) -> Band {
+    let low = if number == 0 { 0.0 } else { LOWEST * (1 << (number - 1)) as f32 };
+    let high = LOWEST * (1 << number) as f32;
+    let inside = |bin: &usize| (low..=high).contains(&(*bin as f32 * HZ_PER_BIN));
+    let first = (0..BINS).find(inside).unwrap_or(0);
+    let first = if number == 0 { first } else { first - 1 };
+    let end = if number == BANDS - 1 { BINS } else { (0..BINS).rfind(inside).map_or(BINS, |last| last + 1) };
+    let count = ((SHARE * (end - first) as f64).round_ties_even() as usize).clamp(1, MOST);
+    Band { bins: first..if number == BANDS - 1 { end } else { end - 1 }, count }
+}
+
+/// The means of the `count` smallest and of the `count` largest values.
+fn extremes(values: &[f32], count: usize) -> (f32, f32) {
+    let mut smallest = [f32::INFINITY; MOST];
+    let mut largest = [f32::NEG_INFINITY; MOST];
+    let (smallest, largest) = (&mut smallest[..count], &mut largest[..count]);
+    for &value in values {
+        // Few values get past the first comparison: both lists are short and soon hold extremes.
+        if value < smallest[count - 1] {
+            insert(smallest, value, |new, old| new < old);
+        }
+        if value > largest[count - 1] {
+            insert(largest, value, |new, old| new > old);
+        }
+    }
+    let mean = |values: &[f32]| values.iter().sum::<f32>() / count as f32;
+    (mean(smallest), mean(largest))
+}
+
+/// Puts a value into its place in a list in order, whose last falls out.
+fn insert(list: &mut [f32], value: f32, before: impl Fn(f32, f32) -> bool) {
+    let mut place = list.len() - 1;
+    while place > 0 && before(value, list[place - 1]) {
+        list[place] = list[place - 1];
+        place -= 1;
+    }
+    list[place] = value;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bands_are_librosas() {
+        let bands: Vec<_> = (0..BANDS).map(band).map(|band| (band.bins.start, band.bins.end, band.count)).collect();
+        // Printed by librosa 0.11.0 for sr=22050, n_fft=2048.
+        let expected =
+            [(0, 18, 1), (18, 37, 1), (37, 74, 1), (74, 148, 2), (148, 297, 3), (297, 594, 6), (594, 1_025, 9)];
+        assert_eq!(bands, expected);
+    }
+
+    #[test]
+    fn extremes_are_those_of_a_sorted_list() {
+        for length in [18, 75, 431] {
+            let values: Vec<f32> = (0..length).map(|n| (n * 7_919 % 1_009) as f32).collect();
+            let mut sorted = values.clone();
+            sorted.sort_by(f32::total_cmp);
+            for count in 1..=MOST {
+                let mean = |values: &[f32]| values.iter().sum::<f32>() / count as f32;
+                let expected = (mean(&sorted[..count]), mean(&sorted[length - count..]));
+                assert_eq!(extremes(&values, count), expected, "whole numbers are exact");
+            }
+        }
+    }
+}

@@ -1,0 +1,13 @@
+"""Writes golden/mfcc.f32: librosa's cepstral coefficients, frames x 20."""
+
+import librosa
+
+import signals
+
+
+def mfcc(y):
+    power = librosa.feature.melspectrogram(y=y, sr=signals.RATE, n_fft=2_048, hop_length=512)
+    return librosa.feature.mfcc(S=librosa.power_to_db(power, top_db=None), n_mfcc=20).T
+
+
+signals.write("mfcc", [mfcc(y) for y in signals.all()])

@@ -1,0 +1,49 @@
+"""Writes golden/spectral_NAME.f32: frames of librosa's and, where it has none, Essentia's spectral descriptors."""
+
+import importlib
+
+import essentia.standard as es
+import librosa
+import numpy as np
+
+import signals
+
+# The streaming definition knows no loudest frame, so nothing is cut off at 80 dB below it.
+importlib.import_module("librosa.feature.spectral").power_to_db = lambda power: librosa.power_to_db(power, top_db=None)
+
+
+def magnitudes(y):
+    return np.abs(librosa.stft(y, n_fft=2_048, hop_length=512))
+
+
+def contrast(y):
+    return librosa.feature.spectral_contrast(S=magnitudes(y), sr=signals.RATE).T
+
+
+def by_librosa(function):
+    return lambda y: function(S=magnitudes(y)).T
+
+
+def by_essentia(algorithm, scale=1.0):
+    """A new instance for each signal: Flux remembers the frame before."""
+
+    def run(y):
+        instance = algorithm()
+        return [[instance(frame)] for frame in np.ascontiguousarray(magnitudes(y).T * np.float32(scale))]
+
+    return run
+
+
+OUTPUTS = {
+    "centroid": by_librosa(librosa.feature.spectral_centroid),
+    "bandwidth": by_librosa(librosa.feature.spectral_bandwidth),
+    "rolloff": by_librosa(librosa.feature.spectral_rolloff),
+    "flatness": by_librosa(librosa.feature.spectral_flatness),
+    "flux": by_essentia(es.Flux, 1 / 512),
+    "crest": by_essentia(es.Crest),
+    "entropy": by_essentia(es.Entropy),
+    "contrast": contrast,
+}
+ys = signals.all()
+for name, output in OUTPUTS.items():
+    signals.write(f"spectral_{name}", [output(y) for y in ys])

@@ -1,0 +1,9 @@
+//! `mfcc` against librosa 0.11.0.
+
+use crate::golden::{check, frames};
+
+#[test]
+fn every_frame_is_librosas() {
+    let largest = check(include_bytes!("golden/mfcc.f32"), 20, |signal| frames("mfcc", "", signal));
+    assert!(largest > 0.0, "nothing is equal to the last bit");
+}
