@@ -222,8 +222,9 @@ fn kernel(time: f64) -> f64 {
     sinc * bessel_i0(BETA * (1.0 - edge * edge).sqrt())
 }
 
-/// The modified Bessel function of the first kind and order 0, by its power series (Abramowitz and Stegun 9.6.12).
-fn bessel_i0(x: f64) -> f64 {
+/// The modified Bessel function of the first kind and order 0, of which Kaiser windows are made, by its power series
+/// (Abramowitz and Stegun 9.6.12).
+pub fn bessel_i0(x: f64) -> f64 {
     let quarter = x * x / 4.0;
     let (mut sum, mut term, mut k) = (1.0, 1.0, 1.0);
     while term > sum * 1e-17 {

@@ -8,6 +8,7 @@
 pub mod algorithm;
 pub mod cells;
 mod chroma;
+mod chroma_cqt;
 pub mod descriptor;
 mod filter;
 mod lanes;

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test helper that panics says what failed")]
 
 mod chroma;
+mod chroma_cqt;
 mod golden;
 mod mel;
 mod mfcc;
