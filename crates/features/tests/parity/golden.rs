@@ -11,8 +11,12 @@ use crate::signals::{self, Signal};
 
 /// Analyses a signal as a song, keeping frames of one output (empty: the one without a name).
 pub(crate) fn analyse(algorithm: &str, output: &str, signal: &Signal) -> Analysis {
-    let item =
-        Item { algorithm: algorithm.to_owned(), outputs: vec![output.to_owned()], frames: true, ..Item::default() };
+    analyse_item(&Item { algorithm: algorithm.to_owned(), outputs: vec![output.to_owned()], ..Item::default() }, signal)
+}
+
+/// Analyses a signal as a song by an item of a plan, keeping frames.
+pub(crate) fn analyse_item(item: &Item, signal: &Signal) -> Analysis {
+    let item = Item { frames: true, ..item.clone() };
     let rate = signal.rate;
     let stream = Stream { rate, channels: 1, first_sample: 0, first_body_sample: 0, song: true, calibration_db: None };
     let mut session = Session::new(&[item], &stream).unwrap();
@@ -22,14 +26,17 @@ pub(crate) fn analyse(algorithm: &str, output: &str, signal: &Signal) -> Analysi
 
 /// The frames of one output, each with its dimensions; NaN where it has no value.
 pub(crate) fn frames(algorithm: &str, output: &str, signal: &Signal) -> Vec<Vec<f32>> {
+    let columns = frame_columns(find(algorithm).unwrap(), output);
+    let rows = rows(algorithm, &analyse(algorithm, output, signal));
+    rows.into_iter().map(|row| row[columns.clone()].to_vec()).collect()
+}
+
+/// The frames that an algorithm kept, each with all values.
+pub(crate) fn rows(algorithm: &str, analysis: &Analysis) -> Vec<Vec<f32>> {
     let descriptor = find(algorithm).unwrap();
-    let columns = frame_columns(descriptor, output);
-    let analysis = analyse(algorithm, output, signal);
     let blocks = analysis.blocks.iter().filter(|block| block.layer == FRAMES);
-    blocks
-        .flat_map(|block| decode_frames(descriptor, block.minute, &block.data).unwrap())
-        .map(|frame| frame.values[columns.clone()].to_vec())
-        .collect()
+    let frames = blocks.flat_map(|block| decode_frames(descriptor, block.minute, &block.data).unwrap());
+    frames.map(|frame| frame.values).collect()
 }
 
 /// Compares what `run` makes of every signal with golden frames of `dimensions` little-endian f32 each, one signal
@@ -37,7 +44,7 @@ pub(crate) fn frames(algorithm: &str, output: &str, signal: &Signal) -> Vec<Vec<
 /// percentile of |b| in that dimension and signal. NaN must be met by NaN. Returns the largest difference in that
 /// measure, and prints it.
 pub(crate) fn check(golden: &[u8], dimensions: usize, run: impl Fn(&Signal) -> Vec<Vec<f32>>) -> f32 {
-    check_except(golden, dimensions, &[], run)
+    check_all(&signals::all(), golden, dimensions, &[], run)
 }
 
 /// As [`check`], but for some dimensions of some signals, by name: `docs/accuracy.md` says why nothing can be compared
@@ -48,13 +55,33 @@ pub(crate) fn check_except(
     exceptions: &[(&str, Range<usize>)],
     run: impl Fn(&Signal) -> Vec<Vec<f32>>,
 ) -> f32 {
+    check_all(&signals::all(), golden, dimensions, exceptions, run)
+}
+
+/// As [`check`], for other signals.
+pub(crate) fn check_over(
+    signals: &[Signal],
+    golden: &[u8],
+    dimensions: usize,
+    run: impl Fn(&Signal) -> Vec<Vec<f32>>,
+) -> f32 {
+    check_all(signals, golden, dimensions, &[], run)
+}
+
+fn check_all(
+    signals: &[Signal],
+    golden: &[u8],
+    dimensions: usize,
+    exceptions: &[(&str, Range<usize>)],
+    run: impl Fn(&Signal) -> Vec<Vec<f32>>,
+) -> f32 {
     let mut golden = golden.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes));
     let (mut largest, mut worst, mut excepted) = (0.0_f32, String::new(), 0);
     let mut failures = Vec::new();
-    for signal in signals::all() {
+    for signal in signals {
         let expected: Vec<Vec<f32>> =
             (0..signal.frames()).map(|_| golden.by_ref().take(dimensions).collect()).collect();
-        let found = run(&signal);
+        let found = run(signal);
         assert_eq!(found.len(), expected.len(), "frames of {}", signal.name);
         let exception = exceptions.iter().find(|(name, _)| *name == signal.name);
         excepted += usize::from(exception.is_some());

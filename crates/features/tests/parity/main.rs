@@ -8,8 +8,10 @@
 mod chroma;
 mod chroma_cqt;
 mod golden;
+mod hpss;
 mod mel;
 mod mfcc;
 mod signals;
 mod spectral;
 mod waveform;
+mod voices;

@@ -92,9 +92,9 @@ def all():
     return [resample(y, rate) for rate, y in signals()]
 
 
-def write(name, frames):
+def write(name, frames, of=None):
     """Writes golden/NAME.f32: for every signal an array of frames x dimensions, one signal after the other."""
     frames = [np.atleast_2d(np.asarray(f, dtype="<f4").T).T for f in frames]
-    for y, f in zip(all(), frames, strict=True):
+    for y, f in zip(of or all(), frames, strict=True):
         assert len(f) == 1 + len(y) // 512, (len(f), len(y))
     (HERE / "golden" / f"{name}.f32").write_bytes(b"".join(np.ascontiguousarray(f).tobytes() for f in frames))
