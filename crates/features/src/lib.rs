@@ -13,6 +13,7 @@ pub mod descriptor;
 mod filter;
 mod lanes;
 mod hpss;
+mod key;
 mod level;
 mod loudness;
 mod median;
