@@ -23,6 +23,17 @@ struct Own {
     ports: Vec<Port>,
 }
 
+impl Drop for Own {
+    /// The server leaves its sockets in a folder that no option names.
+    fn drop(&mut self) {
+        for port in &self.ports {
+            for service in ["s3", "s3-grpc", "master-grpc", "volume-grpc", "filer", "filer-grpc"] {
+                let _ = std::fs::remove_file(format!("/tmp/seaweedfs-{service}-{}.sock", port.number));
+            }
+        }
+    }
+}
+
 /// A bucket's name of one's own on a server.
 pub struct Bucket<'a> {
     server: &'a ObjectStore,

@@ -22,7 +22,8 @@ pub fn test(kills: u32, power_cuts: u32, faults: u32, filter: Option<&str>) -> R
     run(&mut cargo)
 }
 
-/// Every fuzz target for its share of `seconds`.
+/// Every fuzz target for its share of `seconds`. Each starts from its committed corpus; what it finds beside goes to a folder
+/// below `target` and is tried again the next time.
 pub fn fuzz(seconds: u64) -> Result<()> {
     let tool = tool("cargo-fuzz")?;
     let listed = Command::new(&tool)
@@ -38,16 +39,12 @@ pub fn fuzz(seconds: u64) -> Result<()> {
     }
     let share = (seconds / targets.len() as u64).max(1);
     for target in targets {
+        let found = root().join("target/fuzz-corpus").join(target);
+        std::fs::create_dir_all(&found).with_context(|| format!("cannot make {}", found.display()))?;
         let mut fuzz = Command::new(&tool);
-        fuzz.args([
-            "fuzz",
-            "run",
-            target,
-            "--",
-            &format!("-max_total_time={share}"),
-            "-rss_limit_mb=1024",
-            "-timeout=10",
-        ]);
+        // The first folder is the one that is written to.
+        fuzz.args(["fuzz", "run", target]).arg(found).arg(root().join("fuzz/corpus").join(target));
+        fuzz.args(["--", &format!("-max_total_time={share}"), "-rss_limit_mb=1024", "-timeout=10"]);
         // The crates are stable Rust; libFuzzer's instrumentation alone needs the nightly switch.
         fuzz.current_dir(root()).env("RUSTC_BOOTSTRAP", "1");
         run(&mut fuzz)?;
