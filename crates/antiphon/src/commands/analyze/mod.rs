@@ -1,18 +1,19 @@
 //! `antiphon analyze`: features of local files; no server, no data folder.
 
 mod compute;
+mod plot;
 mod print;
 mod select;
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::features::Format;
@@ -27,7 +28,8 @@ use select::{Selection, select};
                   one header and a column `file`; `json` has one object a line for each file, with its annotations and \
                   summaries.\n\nExit codes: 0 all analysed, 1 some could not be (each is named with its reason), 2 could not \
                   run.\n\nExamples:\n  antiphon analyze song.flac\n  antiphon analyze *.wav --features level.a,loudness --stat leq,max,l90 \\\n      --format csv --out levels.csv\n  \
-                  antiphon analyze song.flac --features mel --resolution 1s --format json"
+                  antiphon analyze song.flac --features mel --resolution 1s --format json\n  \
+                  antiphon analyze song.flac --plot song.svg"
 )]
 pub struct Arguments {
     /// Audio files.
@@ -48,6 +50,9 @@ pub struct Arguments {
     /// Where to write it; default standard output.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Instead of numbers, draw one file as SVG: waveform with onsets and beats, spectrogram with pitch, level.
+    #[arg(long, value_name = "FILE.svg", conflicts_with_all = ["features", "stat", "resolution", "format", "out"])]
+    plot: Option<PathBuf>,
 }
 
 fn resolution(text: &str) -> Result<Resolution, String> {
@@ -65,6 +70,9 @@ fn resolution(text: &str) -> Result<Resolution, String> {
 
 /// Runs `antiphon analyze`.
 pub fn run(arguments: Arguments, globals: &Globals) -> Result<ExitCode> {
+    if let Some(target) = &arguments.plot {
+        return draw(&arguments.files, target);
+    }
     let format = arguments.format.checked(globals)?;
     let selection = select(arguments.features.as_deref(), arguments.stat.as_deref())?;
     let mut target: Box<dyn Write> = match &arguments.out {
@@ -107,6 +115,28 @@ pub fn run(arguments: Arguments, globals: &Globals) -> Result<ExitCode> {
     })?;
     bar.finish_and_clear();
     Ok(if refused { ExitCode::from(1) } else { ExitCode::SUCCESS })
+}
+
+/// Writes the picture of one file.
+fn draw(files: &[PathBuf], target: &Path) -> Result<ExitCode> {
+    let [file] = files else {
+        bail!("--plot draws one file, not {}; run it once for each", files.len());
+    };
+    let picture = match plot::picture(file) {
+        Ok(picture) => picture,
+        Err(error) => {
+            eprintln!("{}: {error:#}", file.display());
+            return Ok(ExitCode::from(1));
+        }
+    };
+    fs::write(target, picture.svg()?).with_context(|| format!("cannot write {}", target.display()))?;
+    match &picture.broken {
+        Some(broken) => {
+            eprintln!("{}: only what comes before this is drawn: {broken}", file.display());
+            Ok(ExitCode::from(1))
+        }
+        None => Ok(ExitCode::SUCCESS),
+    }
 }
 
 /// Analyses files on all cores and hands the results on in the order of the files.
