@@ -19,6 +19,7 @@ mod loudness;
 mod median;
 mod mel;
 mod mfcc;
+mod pitch;
 mod registry;
 pub mod session;
 pub mod sets;

@@ -11,6 +11,7 @@ mod golden;
 mod hpss;
 mod mel;
 mod mfcc;
+mod pitch;
 mod signals;
 mod spectral;
 mod waveform;
