@@ -218,8 +218,8 @@ def perform(score, drums, hard, seconds, random):
     return events, programs, truth
 
 
-def merged(times, together=0.03):
-    """Onsets less than 30 ms after another are heard as one."""
+def merged(times, together=0.05):
+    """Onsets of one chord, which lie less than 50 ms after its first, are one."""
     found = []
     for time in times:
         if not found or time - found[-1] > together:
