@@ -20,6 +20,7 @@ mod median;
 mod mel;
 mod mfcc;
 mod pitch;
+mod onset;
 mod registry;
 pub mod session;
 pub mod sets;

@@ -33,6 +33,7 @@ static TABLE: &[Entry] = &[
     Entry { descriptor: &crate::mel::DESCRIPTOR, construct: crate::mel::construct },
     Entry { descriptor: &crate::mfcc::DESCRIPTOR, construct: crate::mfcc::construct },
     Entry { descriptor: &crate::pitch::DESCRIPTOR, construct: crate::pitch::construct },
+    Entry { descriptor: &crate::onset::DESCRIPTOR, construct: crate::onset::construct },
     Entry { descriptor: &crate::silence::DESCRIPTOR, construct: crate::silence::construct },
     Entry { descriptor: &crate::spectral::DESCRIPTOR, construct: crate::spectral::construct },
     Entry { descriptor: &crate::waveform::DESCRIPTOR, construct: crate::waveform::construct },

@@ -12,6 +12,7 @@ mod hpss;
 mod mel;
 mod mfcc;
 mod pitch;
+mod onset;
 mod signals;
 mod spectral;
 mod waveform;
