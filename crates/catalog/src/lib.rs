@@ -4,6 +4,7 @@
 //! topic `songs`; features belong to the analysis, which says how it went through [`mark_stored`] and
 //! [`mark_failed`].
 
+mod again;
 mod blob_file;
 mod covers;
 mod file_name;
@@ -15,6 +16,7 @@ mod sweep;
 mod tags;
 mod upload;
 
+pub use again::analyze_again;
 pub use id::{NoSongId, SongId};
 pub use routes::{Api, SongData, SongInfo, read_routes, write_routes};
 pub use songs::{
