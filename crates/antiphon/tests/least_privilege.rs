@@ -218,7 +218,7 @@ fn works(servers: &Servers) {
     let all = answers(&client, url, stored.keys());
     assert_eq!(all, answers(&client, processes["query"].url(), stored.keys()));
     changes_work(&client, url, stored.keys().find(|id| id.starts_with('s')).unwrap());
-    for name in ["retention", "sweep-songs"] {
+    for name in ["retention", "reanalyze-songs", "sweep-songs"] {
         let job = servers.roles.iter().find(|role| role["name"] == "job").unwrap();
         antiphon(&servers.folder, &["run", "job", name, "--strict"], &borrowed(&servers.settings(job)));
     }
