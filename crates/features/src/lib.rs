@@ -14,6 +14,7 @@ mod filter;
 mod lanes;
 mod hpss;
 mod key;
+mod fingerprint;
 mod level;
 mod loudness;
 mod median;

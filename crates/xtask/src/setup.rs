@@ -8,10 +8,11 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result};
 
 /// A package, and a path that shows that it is there.
-const PACKAGES: [(&str, &str); 9] = [
+const PACKAGES: [(&str, &str); 10] = [
     ("curl", "/usr/bin/curl"),
     ("ffmpeg", "/usr/bin/ffmpeg"),
     ("icecast2", "/usr/bin/icecast2"),
+    ("libchromaprint-tools", "/usr/bin/fpcalc"),
     ("mosquitto-clients", "/usr/bin/mosquitto_pub"),
     ("openssl", "/usr/bin/openssl"),
     ("postgresql", "/usr/lib/postgresql"),
