@@ -17,13 +17,15 @@ const MAIN: &str = "main";
 pub(super) const INTEGRATED: &str = "integrated";
 pub(super) const RANGE: &str = "range";
 pub(super) const TRUE_PEAK: &str = "true_peak";
+pub(super) const TRACK_GAIN: &str = "track_gain";
+pub(super) const TRACK_PEAK: &str = "track_peak";
 
 /// The facts about `loudness`.
 pub(crate) static DESCRIPTOR: Descriptor = Descriptor {
     name: "loudness",
     version: 1,
     family: "loudness",
-    title: "Loudness by EBU R 128, loudness range and true peak",
+    title: "Loudness by EBU R 128, loudness range, true peak and ReplayGain 2.0",
     about: "K weighted energies of 100 ms on the clock's grid, channels summed with the weights of BS.1770-5: in the order of \
             WAV and FLAC, 1 for front, centre and back, 1.41 for surround and side, 0 for the LFE of 5.1, 6.1 and 7.1; \
             a mono file counts one channel, four channels are quadraphonic, five are 5.0. Momentary (400 ms) and \
@@ -32,16 +34,20 @@ pub(crate) static DESCRIPTOR: Descriptor = Descriptor {
             LUFS and 20 LU below, over bins of 0.1 LU; a song's summary is exact. Values of less than 400 ms or 3 s \
             of audio do not exist. True peak is the largest value at four times the rate (twice from 96 kHz, the \
             samples themselves from 192 kHz). Digital silence counts as -150. Calibration does not enter. Without a lead-in \
-            filters start from rest: of a steady sound, the first 100 ms read up to 0.3 dB off, and nothing after them.",
+            filters start from rest: of a steady sound, the first 100 ms read up to 0.3 dB off, and nothing after them. \
+            ReplayGain 2.0, for songs: the track gain is what brings the integrated loudness to -18 LUFS, the track peak the largest \
+            absolute sample of any channel, where 1 is full scale.",
     outputs: &[
         output("momentary", "Loudness of 400 ms", "LUFS", &["max", "min"], false),
         output("short_term", "Loudness of 3 s", "LUFS", &["max", "min"], false),
         output(INTEGRATED, "Gated loudness", "LUFS", &["value"], true),
         output(RANGE, "Loudness range", "LU", &["value"], true),
         output(TRUE_PEAK, "Largest value between samples, of any channel", "dBTP", &["max"], true),
+        summary(TRACK_GAIN, "ReplayGain 2.0: what brings the song to -18 LUFS", "dB"),
+        summary(TRACK_PEAK, "ReplayGain 2.0: largest absolute sample, 1 is full scale", "1"),
     ],
     parameters: &[],
-    reference: "ITU-R BS.1770-5, EBU R 128, EBU Tech 3341 and 3342",
+    reference: "ITU-R BS.1770-5, EBU R 128, EBU Tech 3341 and 3342; ReplayGain 2.0 specification",
 };
 
 const fn output(
@@ -67,6 +73,10 @@ const fn output(
         labels: &[],
         default: true,
     }
+}
+
+const fn summary(name: &'static str, title: &'static str, unit: &'static str) -> Output {
+    Output { name, title, kind: Kind::Summary, unit, labels: &[], default: true }
 }
 
 /// Weights of channels by how many there are (BS.1770-5, tables 3 and 4), in the order of WAV and FLAC.
@@ -95,7 +105,8 @@ struct Loudness {
     measures_energy: bool,
     second: Second,
     song: Option<Song>,
-    summaries: [bool; 3],
+    /// Of integrated loudness, range, true peak, track gain and track peak: which a song was asked for.
+    summaries: [bool; 5],
 }
 
 /// Sums of the body samples of one second.
@@ -110,7 +121,8 @@ struct Second {
 pub(crate) fn construct(request: &Request<'_>, stream: &Stream) -> Box<dyn Algorithm> {
     let channels = usize::from(stream.channels);
     let measures_peak = request.wants(TRUE_PEAK);
-    let measures_energy = ["momentary", "short_term", INTEGRATED, RANGE].iter().any(|output| request.wants(output));
+    let of_energy = ["momentary", "short_term", INTEGRATED, RANGE, TRACK_GAIN];
+    let measures_energy = of_energy.iter().any(|output| request.wants(output));
     Box::new(Loudness {
         rate: i64::from(stream.rate),
         first_body_sample: stream.first_body_sample,
@@ -122,7 +134,7 @@ pub(crate) fn construct(request: &Request<'_>, stream: &Stream) -> Box<dyn Algor
         measures_energy,
         second: Second::default(),
         song: stream.song.then(Song::default),
-        summaries: [INTEGRATED, RANGE, TRUE_PEAK].map(|output| request.wants(output)),
+        summaries: [INTEGRATED, RANGE, TRUE_PEAK, TRACK_GAIN, TRACK_PEAK].map(|output| request.wants(output)),
     })
 }
 
@@ -146,6 +158,9 @@ impl Algorithm for Loudness {
         }
         for (true_peak, channel) in self.true_peaks.iter_mut().zip(channels) {
             true_peak.run(&self.interpolator, channel, counts);
+        }
+        if let Some(song) = self.song.as_mut().filter(|_| self.summaries[4]) {
+            channels.iter().for_each(|channel| song.push_samples(channel));
         }
         if counts {
             self.second.samples[slot] += length as u32;

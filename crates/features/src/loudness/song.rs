@@ -1,6 +1,6 @@
 //! The loudness of a whole song, computed exactly rather than by histogram.
 
-use super::{INTEGRATED, RANGE, TRUE_PEAK};
+use super::{INTEGRATED, RANGE, TRACK_GAIN, TRACK_PEAK, TRUE_PEAK};
 use crate::cells::lufs;
 use crate::session::{Sink, SummaryValue};
 
@@ -8,6 +8,9 @@ use crate::session::{Sink, SummaryValue};
 const LONGEST: usize = 48 * 36_000;
 
 const ABSOLUTE_GATE: f64 = -70.0;
+
+/// The loudness that ReplayGain 2.0 brings a song to, in LUFS.
+const REPLAY_GAIN_LEVEL: f64 = -18.0;
 
 /// What is kept of a song.
 #[derive(Default)]
@@ -17,6 +20,8 @@ pub(super) struct Song {
     too_long: bool,
     /// Largest true peak in dBTP so far.
     true_peak: Option<f32>,
+    /// Largest absolute sample so far.
+    peak: Option<f32>,
 }
 
 impl Song {
@@ -31,17 +36,34 @@ impl Song {
         self.true_peak = Some(self.true_peak.map_or(level, |largest| largest.max(level)));
     }
 
-    /// Yields what was asked for: integrated loudness, range and true peak.
-    pub(super) fn summarize(&self, [integrated, range, true_peak]: [bool; 3], sink: &mut Sink) {
-        if integrated {
-            sink.summary(INTEGRATED, self.summary(integrated_loudness(&self.energies), "400 ms"));
+    /// Takes samples of one channel.
+    pub(super) fn push_samples(&mut self, samples: &[f32]) {
+        let largest = samples.iter().fold(0.0_f32, |largest, sample| largest.max(sample.abs()));
+        if !samples.is_empty() {
+            self.peak = Some(self.peak.map_or(largest, |before| before.max(largest)));
+        }
+    }
+
+    /// Yields what was asked for: integrated loudness, range, true peak, track gain and track peak.
+    pub(super) fn summarize(&self, [integrated, range, true_peak, track_gain, track_peak]: [bool; 5], sink: &mut Sink) {
+        if integrated || track_gain {
+            let loudness = integrated_loudness(&self.energies);
+            if integrated {
+                sink.summary(INTEGRATED, self.summary(loudness, "400 ms"));
+            }
+            if track_gain {
+                let gain = loudness.map(|loudness| REPLAY_GAIN_LEVEL - loudness);
+                sink.summary(TRACK_GAIN, self.summary(gain, "400 ms"));
+            }
         }
         if range {
             sink.summary(RANGE, self.summary(loudness_range(&self.energies), "3 s"));
         }
         if true_peak {
-            let missing = || SummaryValue::Missing("the song has no samples".to_owned());
-            sink.summary(TRUE_PEAK, self.true_peak.map_or_else(missing, |level| SummaryValue::Number(level.into())));
+            sink.summary(TRUE_PEAK, of_samples(self.true_peak));
+        }
+        if track_peak {
+            sink.summary(TRACK_PEAK, of_samples(self.peak));
         }
     }
 
@@ -52,6 +74,11 @@ impl Song {
             None => SummaryValue::Missing(format!("no {block} of it is louder than -70 LUFS")),
         }
     }
+}
+
+fn of_samples(value: Option<f32>) -> SummaryValue {
+    let missing = || SummaryValue::Missing("the song has no samples".to_owned());
+    value.map_or_else(missing, |value| SummaryValue::Number(value.into()))
 }
 
 /// Gated loudness in LUFS of 100 ms energies (BS.1770-5, annex 1): 400 ms blocks, one every 100 ms.

@@ -57,6 +57,19 @@ fn integrated_loudness_of_the_ebu_cases() {
     }
 }
 
+/// Of a stereo sine at -23 LUFS, 5 dB are missing to -18 LUFS; the peak is that of the samples.
+#[test]
+fn replay_gain_is_what_is_missing_to_18_lufs() {
+    let found = stereo(&tones(&[(-23.0, 20.0)]));
+    assert!((summary(&found, TRACK_GAIN) - 5.0).abs() <= 0.1);
+    assert_eq!(summary(&found, TRACK_GAIN), -18.0 - summary(&found, INTEGRATED));
+    assert!((summary(&found, TRACK_PEAK) - 10f64.powf(-23.0 / 20.0)).abs() < 1e-6);
+    let silent = run(&[item("loudness")], &song(48_000, 1), &[&[0.0; 48_000]]);
+    assert_eq!(summary(&silent, TRACK_PEAK), 0.0);
+    let gain = silent.summaries.iter().find(|summary| summary.output == TRACK_GAIN).map(|summary| &summary.value);
+    assert_eq!(gain, Some(&SummaryValue::Missing("no 400 ms of it is louder than -70 LUFS".to_owned())));
+}
+
 /// Case 6: 5.0 with -28 dBFS in left and right, -24 in centre, -30 in the surrounds.
 #[test]
 fn surround_channels_have_their_weights() {
