@@ -15,6 +15,7 @@ mod lanes;
 mod hpss;
 mod key;
 mod fingerprint;
+mod indices;
 mod level;
 mod loudness;
 mod median;

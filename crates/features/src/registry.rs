@@ -29,6 +29,7 @@ static TABLE: &[Entry] = &[
     Entry { descriptor: &crate::hpss::DESCRIPTOR, construct: crate::hpss::construct },
     Entry { descriptor: &crate::key::DESCRIPTOR, construct: crate::key::construct },
     Entry { descriptor: &crate::fingerprint::DESCRIPTOR, construct: crate::fingerprint::construct },
+    Entry { descriptor: &crate::indices::DESCRIPTOR, construct: crate::indices::construct },
     Entry { descriptor: &crate::level::DESCRIPTOR, construct: crate::level::construct },
     Entry { descriptor: &crate::loudness::DESCRIPTOR, construct: crate::loudness::construct },
     Entry { descriptor: &crate::mel::DESCRIPTOR, construct: crate::mel::construct },

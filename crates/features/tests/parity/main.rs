@@ -9,6 +9,7 @@ mod chroma;
 mod chroma_cqt;
 mod golden;
 mod hpss;
+mod indices;
 mod mel;
 mod mfcc;
 mod pitch;

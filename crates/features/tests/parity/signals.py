@@ -87,6 +87,17 @@ def signals():
     return found
 
 
+def long():
+    """Pairs of rate and samples, of signals of 10 s and more: real sound end to end, and synthetic ones."""
+    real = [soundfile.read(path, dtype="float32") for path in sorted((HERE / "signals").glob("*.flac"))]
+    by_rate = {}
+    for samples, rate in real:
+        by_rate.setdefault(rate, []).append(samples)
+    found = [(rate, np.tile(np.concatenate(by_rate[rate]), 3)) for rate in sorted(by_rate)]
+    found += [(rate, synthetic(number, rate, 12 * rate)) for number, rate in [(11, RATE), (18, RATE), (17, RATE), (3, 16_000)]]
+    return found
+
+
 def all():
     """Every signal at 22,050 samples a second."""
     return [resample(y, rate) for rate, y in signals()]

@@ -47,6 +47,21 @@ pub(crate) fn all() -> Vec<Signal> {
     signals
 }
 
+/// Signals of 10 s and more: the real ones of each rate end to end three times, and synthetic ones.
+pub(crate) fn long() -> Vec<Signal> {
+    let mut signals: Vec<Signal> = [22_050, 44_100]
+        .into_iter()
+        .map(|rate| {
+            let parts = real().into_iter().filter(|signal| signal.rate == rate);
+            let samples = parts.flat_map(|signal| signal.samples).collect::<Vec<f32>>().repeat(3);
+            Signal { name: format!("real sound at {rate}"), rate, samples }
+        })
+        .collect();
+    let synthetic = |(number, rate)| synthetic(number, rate, 12 * rate as usize);
+    signals.extend([(11, 22_050), (18, 22_050), (17, 22_050), (3, 16_000)].map(synthetic));
+    signals
+}
+
 fn real() -> Vec<Signal> {
     let files: [(&str, &[u8]); 10] = [
         ("ambi_choir", include_bytes!("signals/ambi_choir.flac")),
