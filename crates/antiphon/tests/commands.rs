@@ -82,7 +82,7 @@ fn ingest_says_what_became_of_each_file() {
     let cover = format!("{music}/cover.jpg");
     let bad = server.run(&["ingest", music, &cover, "/no/such/file"]);
     assert_eq!(bad.status.code(), Some(1));
-    assert_eq!(text(&bad.stdout).trim(), "2 stored, 2 refused, 1 skipped (neither WAV nor FLAC)");
+    assert_eq!(text(&bad.stdout).trim(), "2 stored, 2 refused, 1 skipped (no audio)");
     let reasons = text(&bad.stderr);
     assert!(
         reasons.contains("cover.jpg: the body is no audio") && reasons.contains("/no/such/file: there is no"),

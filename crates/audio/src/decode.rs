@@ -11,13 +11,16 @@
 //! # Ok::<(), antiphon_audio::AudioError>(())
 //! ```
 
-use std::io::{Cursor, Read};
+use std::io::{Cursor, Read, Seek};
 use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::coded::CodedReader;
 use crate::flac::FlacReader;
-use crate::wav::WavReader;
+use crate::input::Input;
+use crate::pcm::PcmReader;
+use crate::sniff::id3v2_length;
 use crate::{AudioError, Format, MAX_CHANNELS, MAX_RATE, MIN_RATE, SNIFF_BYTES, sniff};
 
 /// What the caller does not want to exceed.
@@ -106,8 +109,9 @@ pub struct Decoder {
 }
 
 enum Reader {
-    Wav(WavReader<Box<dyn Read + Send + Sync>>),
-    Flac(Box<FlacReader>),
+    Pcm(PcmReader),
+    Flac(FlacReader),
+    Coded(Box<CodedReader>),
 }
 
 /// The block that was decoded last, one plane per channel: as integers, or as floats if the file has these.
@@ -118,22 +122,61 @@ pub(crate) struct Planes {
     pub(crate) replaced: u64,
 }
 
+impl Planes {
+    /// Puts 0 for NaN and infinities, and counts them.
+    pub(crate) fn replace_what_is_no_number(&mut self) {
+        for value in self.floats.iter_mut().flatten().filter(|value| !value.is_finite()) {
+            *value = 0.0;
+            self.replaced += 1;
+        }
+    }
+}
+
 impl Decoder {
     /// Reads the header from `source`, which need not be seekable: a pipe will do. Blocks come as soon as a read
     /// gives them, so a live stream is not delayed.
+    ///
+    /// An MP4 file whose index comes behind its samples is first copied, up to the index and at most
+    /// [`crate::SPOOL_BYTES`], into a temporary file that has no name and goes with the decoder.
+    /// [`open_seekable`](Self::open_seekable) needs no such file.
     ///
     /// # Errors
     /// [`AudioError::Unknown`], [`AudioError::Malformed`], [`AudioError::Unsupported`], [`AudioError::Channels`],
     /// [`AudioError::Rate`], [`AudioError::TooLong`], [`AudioError::Truncated`] (inside the header) or
     /// [`AudioError::Io`].
-    pub fn open(mut source: impl Read + Send + Sync + 'static, limits: Limits) -> Result<Self, AudioError> {
-        let mut head = Vec::with_capacity(SNIFF_BYTES);
-        source.by_ref().take(SNIFF_BYTES as u64).read_to_end(&mut head)?;
-        let format = sniff(&head).ok_or(AudioError::Unknown)?;
-        let source: Box<dyn Read + Send + Sync> = Box::new(Cursor::new(head).chain(source));
+    pub fn open(source: impl Read + Send + Sync + 'static, limits: Limits) -> Result<Self, AudioError> {
+        Self::open_input(Input::stream(source), limits)
+    }
+
+    /// The same for a source that can be gone back in, such as a file on a disk.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_seekable(source: impl Read + Seek + Send + Sync + 'static, limits: Limits) -> Result<Self, AudioError> {
+        Self::open_input(Input::file(source), limits)
+    }
+
+    /// The same for a file in memory.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn from_bytes(bytes: Bytes, limits: Limits) -> Result<Self, AudioError> {
+        Self::open_seekable(Cursor::new(bytes), limits)
+    }
+
+    fn open_input(mut source: Input, limits: Limits) -> Result<Self, AudioError> {
+        let format = find_format(&mut source)?;
+        let pcm = |(reader, info)| (Reader::Pcm(reader), info);
+        let coded = |(reader, info)| (Reader::Coded(Box::new(reader)), info);
         let (reader, info) = match format {
-            Format::Wav => WavReader::open(source).map(|(reader, info)| (Reader::Wav(reader), info))?,
-            Format::Flac => FlacReader::open(source).map(|(reader, info)| (Reader::Flac(Box::new(reader)), info))?,
+            Format::Wav => crate::wav::open(source).map(pcm)?,
+            Format::Aiff => crate::aiff::open(source).map(pcm)?,
+            Format::Flac => FlacReader::open(source).map(|(reader, info)| (Reader::Flac(reader), info))?,
+            Format::Mp3 => crate::mp3::open(source).map(coded)?,
+            Format::Ogg => crate::ogg::open(source).map(coded)?,
+            Format::Mp4 => crate::mp4::open(source).map(coded)?,
+            Format::Adts => crate::adts::open(source).map(coded)?,
+            Format::Matroska => crate::matroska::open(source).map(coded)?,
         };
         let most = limits.duration.as_micros().saturating_mul(u128::from(info.rate)) / 1_000_000;
         let most = u64::try_from(most).unwrap_or(u64::MAX);
@@ -146,14 +189,6 @@ impl Decoder {
             planes.integers = vec![Vec::new(); channels];
         }
         Ok(Self { info, reader, planes, position: 0, most, limits, ended: false })
-    }
-
-    /// The same for a file in memory.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open).
-    pub fn from_bytes(bytes: Bytes, limits: Limits) -> Result<Self, AudioError> {
-        Self::open(Cursor::new(bytes), limits)
     }
 
     /// What the header says.
@@ -210,8 +245,9 @@ impl Decoder {
             return Ok(0);
         }
         let filled = match &mut self.reader {
-            Reader::Wav(reader) => reader.fill(&mut self.planes),
+            Reader::Pcm(reader) => reader.fill(&mut self.planes),
             Reader::Flac(reader) => reader.fill(&mut self.planes),
+            Reader::Coded(reader) => reader.fill(&mut self.planes),
         };
         let within_limit = match filled {
             Ok(frames) if self.position + frames as u64 > self.most => {
@@ -222,6 +258,27 @@ impl Decoder {
         self.ended = matches!(within_limit, Ok(0) | Err(_));
         self.position += *within_limit.as_ref().unwrap_or(&0) as u64;
         within_limit
+    }
+}
+
+/// Skips ID3v2 tags and tells what comes then.
+fn find_format(source: &mut Input) -> Result<Format, AudioError> {
+    let mut is_tagged = false;
+    loop {
+        let head = source.peek(SNIFF_BYTES)?;
+        let Some(length) = id3v2_length(head) else { break };
+        if !source.skip(length)? {
+            return Err(AudioError::Truncated { frames: 0 });
+        }
+        is_tagged = true;
+    }
+    let head = source.peek(SNIFF_BYTES)?;
+    match sniff(head) {
+        Some(format) => Ok(format),
+        None if is_tagged && head.is_empty() => Err(AudioError::Truncated { frames: 0 }),
+        // Many taggers leave some bytes between their tag and the first frame of MP3, which is looked for then.
+        None if is_tagged => Ok(Format::Mp3),
+        None => Err(AudioError::Unknown),
     }
 }
 

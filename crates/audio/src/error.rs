@@ -6,7 +6,7 @@ use crate::{MAX_CHANNELS, MAX_RATE, MIN_RATE};
 #[derive(Debug, thiserror::Error)]
 pub enum AudioError {
     /// The first bytes belong to no format that is decoded.
-    #[error("the bytes are not audio of a known format; send WAV or FLAC")]
+    #[error("the bytes are not audio of a known format; send WAV, AIFF, FLAC, MP3, Ogg, MP4, AAC or Matroska")]
     Unknown,
     /// The format is known, but the header breaks its rules.
     #[error("malformed {format}: {reason}", format = .format.name())]

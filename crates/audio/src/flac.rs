@@ -16,6 +16,8 @@ use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions, ReadOnlyS
 use symphonia::default::codecs::FlacDecoder;
 
 use crate::decode::{Info, Planes};
+use crate::flac_wide::WideReader;
+use crate::input::Input;
 use crate::wav::{read_header, skip};
 use crate::{AudioError, BLOCK_FRAMES, Format};
 
@@ -26,7 +28,37 @@ const FRAME_HEADER_RATE: u32 = 655_350;
 /// Bytes of an ID3v1 tag, which some programs append to any file.
 const TAIL_TAG_BYTES: usize = 128;
 
-pub(crate) struct FlacReader {
+/// Native FLAC, decoded by Symphonia, or by flac-codec where Symphonia cannot.
+pub(crate) enum FlacReader {
+    Usual(Box<FrameReader>),
+    Wide(Box<WideReader>),
+}
+
+impl FlacReader {
+    /// Reads all up to the first frame.
+    pub(crate) fn open(mut source: Input) -> Result<(Self, Info), AudioError> {
+        let stream_info = read_metadata(&mut source)?;
+        let info = parse(&stream_info)?;
+        if !is_wide(&info) {
+            return Ok((Self::Usual(Box::new(FrameReader::open(source, stream_info, &info)?)), info));
+        }
+        let (frames, _) = FrameBytes::new(source);
+        let header = [b"fLaC\x80\0\0\x22".as_slice(), &stream_info].concat();
+        let reader = WideReader::open(Box::new(Cursor::new(header).chain(frames)), &info)?;
+        Ok((Self::Wide(Box::new(reader)), info))
+    }
+
+    /// Decodes the next samples and returns how many frames; 0 at the end.
+    pub(crate) fn fill(&mut self, planes: &mut Planes) -> Result<usize, AudioError> {
+        match self {
+            Self::Usual(reader) => reader.fill(planes),
+            Self::Wide(reader) => reader.fill(planes),
+        }
+    }
+}
+
+/// Frames that Symphonia finds and decodes.
+pub(crate) struct FrameReader {
     demuxer: Box<dyn FormatReader>,
     decoder: FlacDecoder,
     /// Symphonia fills 32 bits from the top.
@@ -41,11 +73,8 @@ pub(crate) struct FlacReader {
     bytes_decoded: u64,
 }
 
-impl FlacReader {
-    /// Reads all up to the first frame.
-    pub(crate) fn open(mut source: Box<dyn Read + Send + Sync>) -> Result<(Self, Info), AudioError> {
-        let mut stream_info = read_metadata(&mut source)?;
-        let info = parse(&stream_info)?;
+impl FrameReader {
+    fn open(mut source: Input, mut stream_info: [u8; STREAM_INFO_BYTES], info: &Info) -> Result<Self, AudioError> {
         let mut sync = [0; 2];
         read_header(&mut source, &mut sync)?;
         agree_on_block_sizes(&mut stream_info, sync);
@@ -57,13 +86,7 @@ impl FlacReader {
 
         let mut header = b"fLaC\x80\0\0\x22".to_vec();
         header.extend(stream_info);
-        let bytes_read = Arc::new(AtomicU64::new(0));
-        let frames = FrameBytes {
-            source: Box::new(Cursor::new(sync).chain(source)),
-            buffer: Vec::with_capacity(2 * TAIL_TAG_BYTES + FrameBytes::CHUNK),
-            ended: false,
-            bytes_read: bytes_read.clone(),
-        };
+        let (frames, bytes_read) = FrameBytes::new(Cursor::new(sync).chain(source));
         let source = ReadOnlySource::new(Cursor::new(header).chain(frames));
         let stream = MediaSourceStream::new(Box::new(source), MediaSourceStreamOptions::default());
         let demuxer = symphonia::default::formats::FlacReader::try_new(stream, FormatOptions::default())
@@ -72,7 +95,7 @@ impl FlacReader {
         let parameters = track.ok_or_else(|| malformed("no stream information"))?;
         let decoder = FlacDecoder::try_new(&parameters, &AudioDecoderOptions::default().verify(false))
             .map_err(|error| failure(error, 0))?;
-        let reader = Self {
+        Ok(Self {
             demuxer: Box::new(demuxer),
             decoder,
             shift: 32 - u32::from(info.bits),
@@ -81,12 +104,11 @@ impl FlacReader {
             taken: 0,
             bytes_read,
             bytes_decoded: 0,
-        };
-        Ok((reader, info))
+        })
     }
 
     /// Decodes the next samples and returns how many frames; 0 at the end.
-    pub(crate) fn fill(&mut self, planes: &mut Planes) -> Result<usize, AudioError> {
+    fn fill(&mut self, planes: &mut Planes) -> Result<usize, AudioError> {
         while self.taken == self.decoder.last_decoded().frames() {
             if !self.next_packet()? {
                 return Ok(0);
@@ -128,21 +150,9 @@ impl FlacReader {
     }
 }
 
-/// Reads up to the first frame and returns the stream information.
-fn read_metadata(source: &mut impl Read) -> Result<[u8; STREAM_INFO_BYTES], AudioError> {
-    let mut marker = [0; 4];
-    read_header(source, &mut marker)?;
-    while marker.starts_with(b"ID3") {
-        let mut tag = [0; 10];
-        tag[..4].copy_from_slice(&marker);
-        read_header(source, &mut tag[4..])?;
-        let length = crate::sniff::id3v2_length(&tag).ok_or_else(|| malformed("a damaged ID3v2 tag"))?;
-        skip(source, length - 10)?;
-        read_header(source, &mut marker)?;
-    }
-    if marker != *b"fLaC" {
-        return Err(AudioError::Unsupported("what follows the ID3v2 tag".into()));
-    }
+/// Reads the marker and all up to the first frame, and returns the stream information.
+fn read_metadata(source: &mut Input) -> Result<[u8; STREAM_INFO_BYTES], AudioError> {
+    read_header(source, &mut [0; 4])?;
     let mut stream_info = None;
     loop {
         let mut header = [0; 4];
@@ -165,8 +175,13 @@ fn read_metadata(source: &mut impl Read) -> Result<[u8; STREAM_INFO_BYTES], Audi
     }
 }
 
+/// Whether the difference of two channels has 33 bits, which Symphonia cannot hold.
+pub(crate) fn is_wide(info: &Info) -> bool {
+    info.bits == 32 && info.channels == 2
+}
+
 /// RFC 9639, section 8.2.
-fn parse(stream_info: &[u8; STREAM_INFO_BYTES]) -> Result<Info, AudioError> {
+pub(crate) fn parse(stream_info: &[u8; STREAM_INFO_BYTES]) -> Result<Info, AudioError> {
     let mut packed = [0; 8];
     packed.copy_from_slice(&stream_info[10..18]);
     let packed = u64::from_be_bytes(packed);
@@ -177,10 +192,6 @@ fn parse(stream_info: &[u8; STREAM_INFO_BYTES]) -> Result<Info, AudioError> {
     crate::decode::check(rate, channels)?;
     if bits < 4 {
         return Err(malformed("fewer than 4 bits per sample"));
-    }
-    if bits == 32 && channels == 2 {
-        // The difference of two such channels has 33 bits, which Symphonia cannot hold.
-        return Err(AudioError::Unsupported("stereo FLAC of 32 bits".into()));
     }
     Ok(Info { format: Format::Flac, rate, channels, bits, float: false, frames: (frames > 0).then_some(frames) })
 }
@@ -221,6 +232,13 @@ struct FrameBytes {
 
 impl FrameBytes {
     const CHUNK: usize = 16_384;
+
+    /// What `source` gives, and how many bytes were handed on.
+    fn new(source: impl Read + Send + Sync + 'static) -> (Self, Arc<AtomicU64>) {
+        let bytes_read = Arc::new(AtomicU64::new(0));
+        let buffer = Vec::with_capacity(2 * TAIL_TAG_BYTES + Self::CHUNK);
+        (Self { source: Box::new(source), buffer, ended: false, bytes_read: bytes_read.clone() }, bytes_read)
+    }
 
     fn refill(&mut self) -> std::io::Result<()> {
         let old = self.buffer.len();

@@ -1,6 +1,6 @@
 //! Decode, resample, frame and transform audio in constant memory.
 //!
-//! Everything here is synchronous and knows no services, files or clocks: bytes in, samples out. What the
+//! Everything here is synchronous and knows no services or clocks: bytes in, samples out. What the
 //! bytes claim is never believed before it is checked, no allocation grows with a number that a header holds,
 //! and no result depends on how the input was cut into pieces.
 //!
@@ -14,11 +14,24 @@
 //! | [`stft`] | samples | power spectra, on an absolute or centred grid |
 //! | [`tags`] | a file of any format | title, artist, album, identifiers, gains, cover |
 
+mod aac;
+mod adts;
+mod aiff;
+mod codecs;
+mod coded;
 pub mod decode;
 pub mod downmix;
 pub mod encode;
 mod error;
 mod flac;
+mod flac_wide;
+mod input;
+mod matroska;
+mod mp3;
+mod mp4;
+mod ogg;
+mod opus;
+mod pcm;
 pub mod resample;
 mod sniff;
 pub mod stft;
@@ -36,3 +49,5 @@ pub const MIN_RATE: u32 = 1_000;
 pub const MAX_RATE: u32 = 768_000;
 /// Most frames (samples per channel) in one block.
 pub const BLOCK_FRAMES: usize = 8_192;
+/// Most bytes that [`decode::Decoder::open`] copies into a temporary file.
+pub const SPOOL_BYTES: u64 = 2 << 30;

@@ -1,12 +1,14 @@
-//! RIFF WAVE, read front to back, so that a pipe will do.
+//! RIFF WAVE, read front to back, so that a pipe will do; RF64 and BW64, which hold lengths of 64 bits.
 //!
-//! Source: Microsoft, "Multiple Channel Audio Data and WAVE Files" (2007), and what arecord, ffmpeg and sox write when
-//! they cannot go back to fill in the lengths.
+//! Source: Microsoft, "Multiple Channel Audio Data and WAVE Files" (2007), EBU Tech 3306 (RF64), ITU-R BS.2088-1 (BW64),
+//! and what arecord, ffmpeg and sox write when they cannot go back to fill in the lengths.
 
 use std::io::{ErrorKind, Read};
 
-use crate::decode::{Info, Planes};
-use crate::{AudioError, BLOCK_FRAMES, Format};
+use crate::decode::Info;
+use crate::input::Input;
+use crate::pcm::{Encoding, Kind, Layout, Order, PcmReader};
+use crate::{AudioError, Format};
 
 const TAG_INTEGER: u16 = 1;
 const TAG_FLOAT: u16 = 3;
@@ -17,131 +19,47 @@ pub(crate) const SUBFORMAT_TAIL: [u8; 14] = [0, 0, 0, 0, 0x10, 0, 0x80, 0, 0, 0x
 /// From here on a length of the samples, or of the whole, stands for "not known when it was written".
 pub(crate) const STREAM_LENGTHS_FROM: u32 = 0x7fff_0000;
 
-/// How one sample lies in the file. Integers fill their container from the top, so a container with fewer valid bits
-/// (20 in 24) is read as a whole: the same value, and nothing is lost if the low bits are not 0 after all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Encoding {
-    Unsigned8,
-    Signed16,
-    Signed24,
-    Signed32,
-    Float32,
-    Float64,
-}
-
-impl Encoding {
-    fn bytes(self) -> usize {
-        match self {
-            Self::Unsigned8 => 1,
-            Self::Signed16 => 2,
-            Self::Signed24 => 3,
-            Self::Signed32 | Self::Float32 => 4,
-            Self::Float64 => 8,
-        }
-    }
-
-    fn is_float(self) -> bool {
-        matches!(self, Self::Float32 | Self::Float64)
-    }
-}
-
-/// The facts of a `fmt ` chunk.
-struct Layout {
-    encoding: Encoding,
-    channels: u16,
-    rate: u32,
-}
-
-pub(crate) struct WavReader<R> {
-    source: R,
-    encoding: Encoding,
-    channels: usize,
-    /// Bytes of samples that are still to come; `None` for a stream, which ends where it ends.
-    remaining: Option<u64>,
-    /// Bytes read: whole frames are taken from the front.
-    buffer: Vec<u8>,
-    filled: usize,
-    frames: u64,
-}
-
-impl<R: Read> WavReader<R> {
-    /// Reads all up to the first sample.
-    pub(crate) fn open(mut source: R) -> Result<(Self, Info), AudioError> {
-        let mut riff = [0; 12];
-        read_header(&mut source, &mut riff)?;
-        let riff_length = u32_at(&riff, 4);
-        let mut position = 12_u64;
-        let mut layout = None;
-        let (layout, length) = loop {
-            let mut chunk = [0; 8];
-            read_header(&mut source, &mut chunk)?;
-            position += 8;
-            let length = u32_at(&chunk, 4);
-            match (&chunk[..4], layout) {
-                (b"data", Some(layout)) => break (layout, length),
-                (b"data", None) => return Err(malformed("the samples come before their format")),
-                (b"fmt ", None) => layout = Some(read_layout(&mut source, length)?),
-                (_, known) => {
-                    skip(&mut source, u64::from(length))?;
-                    layout = known;
-                }
+/// Reads all up to the first sample.
+pub(crate) fn open(mut source: Input) -> Result<(PcmReader, Info), AudioError> {
+    let mut riff = [0; 12];
+    read_header(&mut source, &mut riff)?;
+    let riff_length = u32_at(&riff, 4);
+    let has_wide_lengths = !riff.starts_with(b"RIFF");
+    let mut position = 12_u64;
+    let mut layout = None;
+    let mut wide_length = None;
+    let (layout, length) = loop {
+        let mut chunk = [0; 8];
+        read_header(&mut source, &mut chunk)?;
+        position += 8;
+        let length = u32_at(&chunk, 4);
+        match (&chunk[..4], layout) {
+            (b"data", Some(layout)) => break (layout, length),
+            (b"data", None) => return Err(malformed("the samples come before their format")),
+            (b"fmt ", None) => layout = Some(read_layout(&mut source, length)?),
+            (b"ds64", _) if has_wide_lengths && wide_length.is_none() && length >= 16 => {
+                let mut lengths = [0; 16];
+                read_header(&mut source, &mut lengths)?;
+                skip(&mut source, u64::from(length) - 16)?;
+                wide_length = Some(u64::from(u32_at(&lengths, 12)) << 32 | u64::from(u32_at(&lengths, 8)));
             }
-            if length % 2 == 1 {
-                skip(&mut source, 1)?;
-            }
-            position += u64::from(length) + u64::from(length % 2);
-        };
-        let frame_bytes = layout.encoding.bytes() * usize::from(layout.channels);
-        let remaining = (!is_stream(riff_length, position, length)).then_some(u64::from(length));
-        let info = Info {
-            format: Format::Wav,
-            rate: layout.rate,
-            channels: layout.channels,
-            bits: 8 * layout.encoding.bytes() as u16,
-            float: layout.encoding.is_float(),
-            frames: remaining.map(|bytes| bytes / frame_bytes as u64),
-        };
-        let reader = Self {
-            source,
-            encoding: layout.encoding,
-            channels: usize::from(layout.channels),
-            remaining,
-            buffer: vec![0; BLOCK_FRAMES * frame_bytes],
-            filled: 0,
-            frames: 0,
-        };
-        Ok((reader, info))
-    }
-
-    /// Decodes what is there, at least one frame, and returns how many frames; 0 at the end.
-    pub(crate) fn fill(&mut self, planes: &mut Planes) -> Result<usize, AudioError> {
-        let frame_bytes = self.encoding.bytes() * self.channels;
-        while self.filled < frame_bytes {
-            let wanted =
-                self.remaining.map_or(usize::MAX, |remaining| usize::try_from(remaining).unwrap_or(usize::MAX));
-            let end = self.filled + wanted.min(self.buffer.len() - self.filled);
-            if end == self.filled {
-                return Ok(0);
-            }
-            match self.source.read(&mut self.buffer[self.filled..end]) {
-                Ok(0) if self.remaining.is_some() => return Err(AudioError::Truncated { frames: self.frames }),
-                Ok(0) => return Ok(0),
-                Ok(count) => {
-                    self.filled += count;
-                    self.remaining = self.remaining.map(|remaining| remaining - count as u64);
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error.into()),
+            (_, known) => {
+                skip(&mut source, u64::from(length))?;
+                layout = known;
             }
         }
-        let frames = self.filled / frame_bytes;
-        let whole = frames * frame_bytes;
-        deinterleave(&self.buffer[..whole], self.encoding, self.channels, planes);
-        self.buffer.copy_within(whole..self.filled, 0);
-        self.filled -= whole;
-        self.frames += frames as u64;
-        Ok(frames)
-    }
+        if length % 2 == 1 {
+            skip(&mut source, 1)?;
+        }
+        position += u64::from(length) + u64::from(length % 2);
+    };
+    let length = match (length, wide_length) {
+        // What was written to a pipe has 0 or all ones here, too.
+        (u32::MAX, Some(length)) => (length > 0 && length < u64::MAX - u64::from(u32::MAX)).then_some(length),
+        (length, _) => (!is_stream(riff_length, position, length)).then_some(u64::from(length)),
+    };
+    let info = layout.info(Format::Wav, length.map(|bytes| bytes / layout.frame_bytes() as u64));
+    Ok((PcmReader::new(source, layout, length), info))
 }
 
 /// Whether the length of the samples was not known when it was written: 0xFFFFFFFF (ffmpeg), 2 GiB or a little less
@@ -177,49 +95,16 @@ fn read_layout(source: &mut impl Read, length: u32) -> Result<Layout, AudioError
     if !frame_bytes.is_multiple_of(channels) || u32::from(bits) > 8 * u32::from(frame_bytes / channels) || bits == 0 {
         return Err(malformed("the bits per sample do not fit the bytes per frame"));
     }
-    let encoding = match (tag, frame_bytes / channels) {
-        (TAG_INTEGER, 1) => Encoding::Unsigned8,
-        (TAG_INTEGER, 2) => Encoding::Signed16,
-        (TAG_INTEGER, 3) => Encoding::Signed24,
-        (TAG_INTEGER, 4) => Encoding::Signed32,
-        (TAG_FLOAT, 4) if bits == 32 => Encoding::Float32,
-        (TAG_FLOAT, 8) if bits == 64 => Encoding::Float64,
+    let width = frame_bytes / channels;
+    let kind = match (tag, width) {
+        (TAG_INTEGER, 1) => Kind::Unsigned,
+        (TAG_INTEGER, 2..=4) => Kind::Signed,
+        (TAG_FLOAT, 4) if bits == 32 => Kind::Float,
+        (TAG_FLOAT, 8) if bits == 64 => Kind::Float,
         (TAG_INTEGER | TAG_FLOAT, _) => return Err(AudioError::Unsupported(format!("WAV with {bits} bit samples"))),
         (tag, _) => return Err(AudioError::Unsupported(format!("WAV with format tag {tag:#06x}"))),
     };
-    Ok(Layout { encoding, channels, rate })
-}
-
-/// Takes interleaved samples apart. `bytes` holds whole frames, at most [`BLOCK_FRAMES`].
-fn deinterleave(bytes: &[u8], encoding: Encoding, channels: usize, planes: &mut Planes) {
-    match encoding {
-        Encoding::Unsigned8 => integers(bytes, channels, planes, |[byte]| i32::from(byte) - 128),
-        Encoding::Signed16 => integers(bytes, channels, planes, |bytes| i32::from(i16::from_le_bytes(bytes))),
-        Encoding::Signed24 => integers(bytes, channels, planes, |[a, b, c]| i32::from_le_bytes([0, a, b, c]) >> 8),
-        Encoding::Signed32 => integers(bytes, channels, planes, i32::from_le_bytes),
-        Encoding::Float32 => floats(bytes, channels, planes, f32::from_le_bytes),
-        Encoding::Float64 => floats(bytes, channels, planes, |bytes| f64::from_le_bytes(bytes) as f32),
-    }
-}
-
-fn integers<const N: usize>(bytes: &[u8], channels: usize, planes: &mut Planes, sample: impl Fn([u8; N]) -> i32) {
-    let (samples, _) = bytes.as_chunks::<N>();
-    for (channel, plane) in planes.integers.iter_mut().enumerate() {
-        plane.clear();
-        plane.extend(samples.iter().skip(channel).step_by(channels).map(|bytes| sample(*bytes)));
-    }
-}
-
-fn floats<const N: usize>(bytes: &[u8], channels: usize, planes: &mut Planes, sample: impl Fn([u8; N]) -> f32) {
-    let (samples, _) = bytes.as_chunks::<N>();
-    for (channel, plane) in planes.floats.iter_mut().enumerate() {
-        plane.clear();
-        plane.extend(samples.iter().skip(channel).step_by(channels).map(|bytes| sample(*bytes)));
-        for value in plane.iter_mut().filter(|value| !value.is_finite()) {
-            *value = 0.0;
-            planes.replaced += 1;
-        }
-    }
+    Ok(Layout { encoding: Encoding { kind, bytes: usize::from(width), order: Order::Little }, channels, rate })
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> u16 {
@@ -254,6 +139,7 @@ pub(crate) fn skip(source: &mut impl Read, count: u64) -> Result<(), AudioError>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::BLOCK_FRAMES;
     use crate::decode::{Decoder, Limits};
 
     /// A WAV file of chunks, the length of the whole filled in.

@@ -26,6 +26,11 @@ fn every_file_of_the_corpus_keeps_the_rules() {
     corpus("decode").iter().for_each(|(_, bytes)| exercise::decode(bytes));
     corpus("wav").iter().for_each(|(_, bytes)| exercise::wav(bytes));
     corpus("flac").iter().for_each(|(_, bytes)| exercise::flac(bytes));
+    corpus("ogg").iter().for_each(|(_, bytes)| exercise::ogg(bytes));
+    corpus("mp4").iter().for_each(|(_, bytes)| exercise::mp4(bytes));
+    corpus("matroska").iter().for_each(|(_, bytes)| exercise::matroska(bytes));
+    corpus("mpeg").iter().for_each(|(_, bytes)| exercise::mpeg(bytes));
+    corpus("packets").iter().for_each(|(_, bytes)| exercise::packets(bytes));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use antiphon_audio::decode::{Block, Decoder, Limits};
 use antiphon_audio::encode::{PcmFormat, to_integer};
-use antiphon_audio::{SNIFF_BYTES, sniff};
+use antiphon_audio::{Format, SNIFF_BYTES, sniff};
 use antiphon_platform::clock::{Clock, Micros, SECOND};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
@@ -113,7 +113,8 @@ impl Decoding {
         let (sender, receiver) = mpsc::channel(CHUNKS);
         self.bytes = Some(sender);
         let Start { memory, following, program, ended } = start;
-        if sniff(&self.head).is_some() {
+        // A stream may be joined anywhere, and sounds go on behind damage: ffmpeg makes the best of that.
+        if matches!(sniff(&self.head), Some(Format::Wav | Format::Flac)) {
             let source = Chunks { receiver, chunk: Bytes::new() };
             std::thread::spawn(move || ended.send(cut_all(source, &memory, following)));
             return Ok(());

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fs::File;
-use std::io::BufReader;
 use std::path::Path;
 
 use antiphon_audio::decode::{Decoder, Info, Limits};
@@ -51,7 +50,7 @@ type Cells = BTreeMap<i64, Cell>;
 /// When it cannot be read or is no audio that is decoded. One that breaks off later is analysed up to there.
 pub fn analyze(path: &Path, selection: &Selection, resolution: Resolution) -> Result<Found> {
     let file = File::open(path).context("it cannot be read")?;
-    let mut decoder = Decoder::open(BufReader::new(file), Limits::default())?;
+    let mut decoder = Decoder::open_seekable(file, Limits::default())?;
     let info = *decoder.info();
     let stream = Stream {
         rate: info.rate,

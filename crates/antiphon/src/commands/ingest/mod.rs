@@ -127,7 +127,7 @@ pub fn run(arguments: Arguments, globals: &Globals) -> Result<ExitCode> {
     if !globals.json {
         print_line(&totals.summary(found.skipped))?;
     } else if found.skipped > 0 {
-        eprintln!("{} in folders skipped: neither WAV nor FLAC", counted(found.skipped, "file"));
+        eprintln!("{} in folders skipped: no audio", counted(found.skipped, "file"));
     }
     Ok(if totals.refused + totals.failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
@@ -291,7 +291,7 @@ impl Totals {
             (self.accepted, "accepted"),
             (self.failed, "failed"),
             (self.refused, "refused"),
-            (skipped, "skipped (neither WAV nor FLAC)"),
+            (skipped, "skipped (no audio)"),
         ];
         let said: Vec<String> =
             counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();

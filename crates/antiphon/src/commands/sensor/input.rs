@@ -26,7 +26,7 @@ const MOST_BITS: u16 = 24;
 /// How bare PCM is to be read.
 #[derive(Clone, Debug, clap::Args)]
 pub struct PcmOptions {
-    /// Bare PCM: samples per second. Without it the input must be WAV or FLAC.
+    /// Bare PCM: samples per second. Without it the input must be an audio file, such as WAV, FLAC or MP3.
     #[arg(long, value_name = "HZ", help_heading = "Bare PCM")]
     pub rate: Option<u32>,
     /// Bare PCM: channels, interleaved.
@@ -72,21 +72,23 @@ pub struct Input {
 }
 
 impl Input {
-    /// Opens a stream: by its first bytes if it is WAV or FLAC, else as the bare PCM that `pcm` describes.
+    /// Opens a stream: by its first bytes if it is an audio file, else as the bare PCM that `pcm` describes.
     pub fn open(mut source: impl Read + Send + Sync + 'static, pcm: &PcmOptions) -> Result<Self> {
         let mut head = Vec::with_capacity(SNIFF_BYTES);
         source.by_ref().take(SNIFF_BYTES as u64).read_to_end(&mut head).context("the input cannot be read")?;
         if head.is_empty() {
             bail!("the input ended before its first sample; does the program that makes it work?");
         }
-        let known = sniff(&head);
+        // Samples may happen to look like a frame of MP3 or AAC: who describes bare PCM gets it.
+        let is_container = |format: &Format| matches!(format, Format::Wav | Format::Flac);
+        let known = sniff(&head).filter(|format| pcm.rate.is_none() || is_container(format));
         let whole = Cursor::new(head).chain(source);
         let decoder = match (known, pcm.format()) {
             (Some(_), _) => Decoder::open(whole, ENDLESS),
             // Bare PCM is WAV without its header.
             (None, Some(format)) => Decoder::open(Cursor::new(header(&format)?).chain(whole), ENDLESS),
             (None, None) => {
-                bail!("the input is neither WAV nor FLAC; for bare PCM say --rate, --channels and --sample-format")
+                bail!("the input is no audio file that is known; for bare PCM say --rate, --channels and --sample-format")
             }
         };
         let decoder = decoder.map_err(|error| anyhow!("the input cannot be used: {error}"))?;
