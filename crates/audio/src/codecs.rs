@@ -57,9 +57,7 @@ pub(crate) fn flac(stream_info: &[u8]) -> std::result::Result<(Box<dyn Codec>, I
         reason: "the stream information is too short".into(),
     })?;
     let info = crate::flac::parse(stream_info)?;
-    if crate::flac::is_wide(&info) {
-        return Err(AudioError::Unsupported("stereo FLAC of 32 bits in another container".into()));
-    }
+    crate::flac::refuse_what_frames_cannot_hold(&info)?;
     let samples = Samples { rate: info.rate, channels: usize::from(info.channels), shift: 32 - info.bits };
     let codec = symphonia("FLAC", CODEC_ID_FLAC, stream_info.to_vec(), samples, FlacDecoder::try_new)?;
     Ok((codec, info))

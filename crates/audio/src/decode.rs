@@ -110,7 +110,7 @@ pub struct Decoder {
 
 enum Reader {
     Pcm(PcmReader),
-    Flac(FlacReader),
+    Flac(Box<FlacReader>),
     Coded(Box<CodedReader>),
 }
 
@@ -171,7 +171,7 @@ impl Decoder {
         let (reader, info) = match format {
             Format::Wav => crate::wav::open(source).map(pcm)?,
             Format::Aiff => crate::aiff::open(source).map(pcm)?,
-            Format::Flac => FlacReader::open(source).map(|(reader, info)| (Reader::Flac(reader), info))?,
+            Format::Flac => FlacReader::open(source).map(|(reader, info)| (Reader::Flac(Box::new(reader)), info))?,
             Format::Mp3 => crate::mp3::open(source).map(coded)?,
             Format::Ogg => crate::ogg::open(source).map(coded)?,
             Format::Mp4 => crate::mp4::open(source).map(coded)?,

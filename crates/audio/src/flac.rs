@@ -16,7 +16,6 @@ use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions, ReadOnlyS
 use symphonia::default::codecs::FlacDecoder;
 
 use crate::decode::{Info, Planes};
-use crate::flac_wide::WideReader;
 use crate::input::Input;
 use crate::wav::{read_header, skip};
 use crate::{AudioError, BLOCK_FRAMES, Format};
@@ -28,37 +27,7 @@ const FRAME_HEADER_RATE: u32 = 655_350;
 /// Bytes of an ID3v1 tag, which some programs append to any file.
 const TAIL_TAG_BYTES: usize = 128;
 
-/// Native FLAC, decoded by Symphonia, or by flac-codec where Symphonia cannot.
-pub(crate) enum FlacReader {
-    Usual(Box<FrameReader>),
-    Wide(Box<WideReader>),
-}
-
-impl FlacReader {
-    /// Reads all up to the first frame.
-    pub(crate) fn open(mut source: Input) -> Result<(Self, Info), AudioError> {
-        let stream_info = read_metadata(&mut source)?;
-        let info = parse(&stream_info)?;
-        if !is_wide(&info) {
-            return Ok((Self::Usual(Box::new(FrameReader::open(source, stream_info, &info)?)), info));
-        }
-        let (frames, _) = FrameBytes::new(source);
-        let header = [b"fLaC\x80\0\0\x22".as_slice(), &stream_info].concat();
-        let reader = WideReader::open(Box::new(Cursor::new(header).chain(frames)), &info)?;
-        Ok((Self::Wide(Box::new(reader)), info))
-    }
-
-    /// Decodes the next samples and returns how many frames; 0 at the end.
-    pub(crate) fn fill(&mut self, planes: &mut Planes) -> Result<usize, AudioError> {
-        match self {
-            Self::Usual(reader) => reader.fill(planes),
-            Self::Wide(reader) => reader.fill(planes),
-        }
-    }
-}
-
-/// Frames that Symphonia finds and decodes.
-pub(crate) struct FrameReader {
+pub(crate) struct FlacReader {
     demuxer: Box<dyn FormatReader>,
     decoder: FlacDecoder,
     /// Symphonia fills 32 bits from the top.
@@ -73,8 +42,12 @@ pub(crate) struct FrameReader {
     bytes_decoded: u64,
 }
 
-impl FrameReader {
-    fn open(mut source: Input, mut stream_info: [u8; STREAM_INFO_BYTES], info: &Info) -> Result<Self, AudioError> {
+impl FlacReader {
+    /// Reads all up to the first frame.
+    pub(crate) fn open(mut source: Input) -> Result<(Self, Info), AudioError> {
+        let mut stream_info = read_metadata(&mut source)?;
+        let info = parse(&stream_info)?;
+        refuse_what_frames_cannot_hold(&info)?;
         let mut sync = [0; 2];
         read_header(&mut source, &mut sync)?;
         agree_on_block_sizes(&mut stream_info, sync);
@@ -95,7 +68,7 @@ impl FrameReader {
         let parameters = track.ok_or_else(|| malformed("no stream information"))?;
         let decoder = FlacDecoder::try_new(&parameters, &AudioDecoderOptions::default().verify(false))
             .map_err(|error| failure(error, 0))?;
-        Ok(Self {
+        let reader = Self {
             demuxer: Box::new(demuxer),
             decoder,
             shift: 32 - u32::from(info.bits),
@@ -104,11 +77,12 @@ impl FrameReader {
             taken: 0,
             bytes_read,
             bytes_decoded: 0,
-        })
+        };
+        Ok((reader, info))
     }
 
     /// Decodes the next samples and returns how many frames; 0 at the end.
-    fn fill(&mut self, planes: &mut Planes) -> Result<usize, AudioError> {
+    pub(crate) fn fill(&mut self, planes: &mut Planes) -> Result<usize, AudioError> {
         while self.taken == self.decoder.last_decoded().frames() {
             if !self.next_packet()? {
                 return Ok(0);
@@ -175,9 +149,12 @@ fn read_metadata(source: &mut Input) -> Result<[u8; STREAM_INFO_BYTES], AudioErr
     }
 }
 
-/// Whether the difference of two channels has 33 bits, which Symphonia cannot hold.
-pub(crate) fn is_wide(info: &Info) -> bool {
-    info.bits == 32 && info.channels == 2
+/// Refuses stereo of 32 bits: the difference of two such channels has 33, which Symphonia cannot hold.
+pub(crate) fn refuse_what_frames_cannot_hold(info: &Info) -> Result<(), AudioError> {
+    if info.bits == 32 && info.channels == 2 {
+        return Err(AudioError::Unsupported("stereo FLAC of 32 bits".into()));
+    }
+    Ok(())
 }
 
 /// RFC 9639, section 8.2.

@@ -9,6 +9,9 @@ pub(crate) trait ReadSeek: Read + Seek + Send + Sync {}
 
 impl<T: Read + Seek + Send + Sync> ReadSeek for T {}
 
+/// Most bytes of something of no use that are read over in one piece: a stream without an end may claim any number.
+pub(crate) const MOST_READ_OVER: u64 = 256 << 20;
+
 enum Source {
     Stream(Box<dyn Read + Send + Sync>),
     File(Box<dyn ReadSeek>),

@@ -24,7 +24,6 @@ pub mod downmix;
 pub mod encode;
 mod error;
 mod flac;
-mod flac_wide;
 mod input;
 mod matroska;
 mod mp3;

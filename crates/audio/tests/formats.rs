@@ -260,14 +260,15 @@ fn vorbis_in_ogg_and_matroska_is_ffmpegs() {
         "-q:a 5 -ar 96000",
         "-b:a 96k -minrate 96k -maxrate 96k",
     ];
-    for (extension, exact) in [("ogg", true), ("mka", false)] {
+    // The codec is the same in the other container: a few will do there.
+    for (extension, exact, cases) in [("ogg", true, cases.as_slice()), ("mka", false, &cases[..5])] {
         let decoder = ["-c:a", "vorbis"];
         check(&Lossy {
             codec: "libvorbis",
             extension,
             exact,
             decoder: &decoder,
-            cases: &cases,
+            cases,
             least_ratio: 100.0,
             largest: 1e-5,
         });
@@ -296,13 +297,14 @@ fn opus_in_ogg_matroska_and_mp4_is_ffmpegs() {
         "-b:a 48k -ar 48000 -cutoff 12000",
     ];
     let decoder = ["-c:a", "libopus", "-request_sample_fmt", "flt"];
-    for (extension, exact) in [("opus", true), ("webm", false), ("mp4", true)] {
+    let few = ["-b:a 32k -ar 48000 -application voip", "-b:a 64k -ar 48000", "-b:a 256k -ar 48000 -ac 6"];
+    for (extension, exact, cases) in [("opus", true, cases.as_slice()), ("webm", false, &few), ("mp4", true, &few)] {
         check(&Lossy {
             codec: "libopus",
             extension,
             exact,
             decoder: &decoder,
-            cases: &cases,
+            cases,
             least_ratio: 120.0,
             largest: 2e-6,
         });
@@ -311,7 +313,7 @@ fn opus_in_ogg_matroska_and_mp4_is_ffmpegs() {
 
 #[test]
 fn aac_in_mp4_matroska_and_adts_is_ffmpegs() {
-    // What is noise to the encoder, each decoder makes by chance: it is switched off here, and tested below.
+    // Noise that decoders may make as they like is switched off here, and tested below.
     let cases = [
         "-b:a 128k -aac_pns 0",
         "-b:a 320k -aac_pns 0",
@@ -381,15 +383,15 @@ fn mp3_in_matroska_and_mp4_is_ffmpegs() {
     }
 }
 
-/// Noise that a decoder makes by chance where an encoder put noise for a band: the rest is as without.
+/// Noise that a decoder makes where an encoder named no more of a band than its level: both make the same.
 #[test]
-fn aac_with_noise_substitution_is_near_to_ffmpegs() {
+fn aac_with_noise_substitution_is_ffmpegs() {
     let folder = Folder::new();
     for (name, options) in [("a.m4a", "-c:a aac -b:a 128k"), ("b.m4a", "-c:a aac -b:a 48k -ac 1")] {
         let path = folder.encode(name, options);
         let found = difference(&ours(&path).1, &by_ffmpeg(&path, &["-c:a", "aac"]));
         println!("{options}: {:.1} dB, {:.1e}", found.ratio, found.worst);
-        assert!(found.ratio > 15.0, "{options}: {:.1} dB", found.ratio);
+        assert!(found.ratio > 100.0, "{options}: {:.1} dB", found.ratio);
     }
 }
 
@@ -463,7 +465,7 @@ fn native_files_of_packages_are_ffmpegs() {
         let frames = u64::from_le_bytes(bytes[last + 6..last + 14].try_into().unwrap());
         let channels = usize::from(info.channels);
         assert_eq!(samples.len(), frames as usize * channels, "{name}");
-        // What is more on the first page than its position says lies before the beginning; ffmpeg keeps it.
+        // Audio on the page of the headers, which is none by the format, is decoded by ffmpeg, not by libvorbis and us.
         let theirs = by_ffmpeg(&copy, &["-c:a", "vorbis"]);
         let surplus = theirs.len() - samples.len();
         assert!(surplus <= 1_024 * channels, "{name}: {surplus}");

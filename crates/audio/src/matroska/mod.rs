@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use crate::coded::{BROKEN_OFF, CodedReader, Lead, MOST_PACKET_BYTES, Packet, Packets, Step, corrupt};
 use crate::decode::Info;
-use crate::input::Input;
+use crate::input::{Input, MOST_READ_OVER};
 use crate::{AudioError, Format, aac};
 
 mod elements;
@@ -66,6 +66,9 @@ fn read_tracks(source: &mut Input, end: u64) -> Result<Vec<Track>, AudioError> {
 }
 
 fn pass_over(source: &mut Input, end: u64) -> Result<(), AudioError> {
+    if end.saturating_sub(source.position()) > MOST_READ_OVER {
+        return Err(malformed("an element is too long"));
+    }
     if source.go_to(end)? { Ok(()) } else { Err(BROKEN_OFF) }
 }
 

@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-use super::SampleReader;
 use super::boxes::{self, Track, each, read_fields, read_u32, read_u64};
+use super::{SampleReader, pass_over};
 use crate::AudioError;
 use crate::coded::{BROKEN_OFF, Packet, Packets, Step, corrupt};
 use crate::input::Input;
@@ -41,13 +41,15 @@ impl Fragments {
             }
             let Some(header) = boxes::next(source)? else { return Ok(false) };
             self.next_box = header.end;
-            if let (b"moof", Some(end)) = (&header.kind, header.end) {
-                self.read(header.start, end)?;
-                // Of a stream, what is behind the samples is found only if the header before them is read first.
-                let source = &mut self.reader.source;
-                if source.peek(8)?.ends_with(b"mdat") {
-                    self.next_box = boxes::next(source)?.and_then(|header| header.end);
-                }
+            match (&header.kind, header.end) {
+                (b"moof", Some(end)) => self.read(header.start, end)?,
+                (_, Some(_)) => pass_over(source, &header)?,
+                (_, None) => {}
+            }
+            // Of a stream, what is behind the samples is found only if the header before them is read first.
+            let source = &mut self.reader.source;
+            if !self.samples.is_empty() && source.peek(8)?.ends_with(b"mdat") {
+                self.next_box = boxes::next(source)?.and_then(|header| header.end);
             }
         }
         Ok(true)

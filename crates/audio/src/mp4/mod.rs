@@ -4,7 +4,7 @@ use std::io::{Read, Seek};
 
 use crate::coded::{BROKEN_OFF, CodedReader, Lead, MOST_PACKET_BYTES, Packet, Packets, Step, corrupt};
 use crate::decode::Info;
-use crate::input::Input;
+use crate::input::{Input, MOST_READ_OVER};
 use crate::{AudioError, Format, SPOOL_BYTES, aac};
 
 mod boxes;
@@ -31,7 +31,12 @@ pub(crate) fn open(mut source: Input) -> Result<(CodedReader, Info), AudioError>
     open_track(source, movie)
 }
 
+/// Passes over a box whose header was read.
 fn pass_over(source: &mut Input, header: &Header) -> Result<(), AudioError> {
+    let length = header.end.unwrap_or(0).saturating_sub(source.position());
+    if length > MOST_READ_OVER && !matches!(&header.kind, b"mdat" | b"free" | b"skip" | b"moof" | b"moov") {
+        return Err(malformed("a box is too long"));
+    }
     let is_whole = match header.end {
         Some(end) => source.go_to(end)?,
         None => return Err(malformed("there is no index")),

@@ -85,6 +85,9 @@ impl Link {
         take(reader.read_over()?)?;
         let mut setup = Vec::new();
         take(reader.next(&mut setup)?)?;
+        // Audio begins on a page of its own (Vorbis I, A.2). What comes before is counted by no position, and libvorbis
+        // does not decode it.
+        reader.leave_page();
         let headers = codecs::VorbisHeaders::parse(first, setup)?;
         let codec = codecs::vorbis(&headers)?;
         let (mut read, position) = first_page(reader)?;

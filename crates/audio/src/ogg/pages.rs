@@ -209,6 +209,13 @@ impl PacketReader {
         self.page.taken = self.page.count();
     }
 
+    /// Leaves out the packets that are left on the current page, if they end on it.
+    pub(super) fn leave_page(&mut self) {
+        if self.page.table().last().is_some_and(|length| *length < 255) {
+            self.page.taken = self.page.count();
+        }
+    }
+
     /// Whether the last packet that ends on the page was taken.
     pub(super) fn page_is_done(&self) -> bool {
         self.page.table()[self.page.taken..].iter().all(|length| *length == 255)
