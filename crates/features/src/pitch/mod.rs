@@ -2,16 +2,15 @@
 
 mod candidates;
 mod decoder;
+mod path;
+pub(crate) mod voice;
 mod yin;
-
-use std::collections::VecDeque;
 
 use crate::algorithm::{Algorithm, COMMON as SPEC, Needs, Spectrum, Stream};
 use crate::descriptor::{Aggregate, Descriptor, Hop, Kind, Output, Parameter, Series};
 use crate::registry::Request;
 use crate::session::Sink;
-use candidates::{Candidates, bin_frequency};
-use decoder::{Decision, Decoder};
+use path::{Found, Path};
 use yin::Difference;
 
 const YIN: &str = "yin";
@@ -98,32 +97,21 @@ const fn output(
 struct Pitch {
     difference: Difference,
     limit: f64,
-    path: Option<Path>,
+    path: Option<Path<Frame>>,
 }
 
-/// Probabilistic YIN, with the frames that it has not decided.
-struct Path {
-    candidates: Candidates,
-    decoder: Decoder,
-    open: VecDeque<Frame>,
-}
-
+/// What is told of a frame whose path is not decided.
 struct Frame {
     index: i64,
     last_input: i64,
     yin: f32,
     aperiodicity: f32,
-    probability: f32,
 }
 
 /// Makes `pitch` run.
 pub(crate) fn construct(request: &Request<'_>, _stream: &Stream) -> Box<dyn Algorithm> {
     let probabilistic = [F0, VOICED, PROBABILITY].iter().any(|output| request.wants(output));
-    let path = probabilistic.then(|| Path {
-        candidates: Candidates::new(),
-        decoder: Decoder::new(),
-        open: VecDeque::with_capacity(decoder::KEPT),
-    });
+    let path = probabilistic.then(Path::new);
     Box::new(Pitch { difference: Difference::new(), limit: request.parameter(LIMIT), path })
 }
 
@@ -147,30 +135,20 @@ impl Algorithm for Pitch {
             sink.frame(index, last_input, &[yin, aperiodicity, f32::NAN, f32::NAN, f32::NAN]);
             return;
         };
-        let candidates = normalized.map_or(&[][..], |normalized| path.candidates.of(normalized));
-        // In the order of bins, as the reference adds them up: whether all is voiced hangs on the last bit.
-        let voiced = candidates.iter().rev().map(|(_, probability)| probability).sum::<f64>().clamp(0.0, 1.0);
-        path.open.push_back(Frame { index, last_input, yin, aperiodicity, probability: voiced as f32 });
-        let open = &mut path.open;
-        path.decoder.push(candidates, voiced, |decision| give_out(open, decision, sink));
+        let frame = Frame { index, last_input, yin, aperiodicity };
+        path.push(normalized, frame, |frame, found| give_out(&frame, &found, sink));
     }
 
     fn finish(&mut self, _end: i64, sink: &mut Sink) {
         if let Some(path) = &mut self.path {
-            let open = &mut path.open;
-            path.decoder.finish(|decision| give_out(open, decision, sink));
+            path.finish(|frame, found| give_out(&frame, &found, sink));
         }
     }
 }
 
-/// Yields the first frame that is open.
-fn give_out(open: &mut VecDeque<Frame>, decision: Decision, sink: &mut Sink) {
-    let Some(frame) = open.pop_front() else {
-        return;
-    };
-    let f0 = decision.map_or(f32::NAN, |bin| bin_frequency(usize::from(bin)) as f32);
-    let voiced = f32::from(u8::from(decision.is_some()));
-    sink.frame(frame.index, frame.last_input, &[frame.yin, frame.aperiodicity, f0, voiced, frame.probability]);
+fn give_out(frame: &Frame, found: &Found, sink: &mut Sink) {
+    let values = [frame.yin, frame.aperiodicity, found.f0, found.voiced, found.probability];
+    sink.frame(frame.index, frame.last_input, &values);
 }
 
 #[cfg(test)]

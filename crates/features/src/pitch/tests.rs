@@ -58,9 +58,7 @@ fn a_tone_has_its_pitch_at_every_rate() {
 #[test]
 fn what_has_no_pitch_has_none() {
     let impulse: Vec<f32> = (0..22_050).map(|n| f32::from(u8::from(n == 9_000))).collect();
-    for (name, samples) in
-        [("silence", vec![0.0; 22_050]), ("an offset", vec![0.5; 22_050]), ("an impulse", impulse), ("nothing", vec![])]
-    {
+    for (name, samples) in [("silence", vec![0.0; 22_050]), ("an offset", vec![0.5; 22_050]), ("an impulse", impulse)] {
         let analysis = analyse(&song(22_050, 1), &samples, 1_000);
         for (start, values) in frames(&analysis) {
             assert!(values[0].is_nan() && values[2].is_nan() && values[3] == 0.0, "{name}, {start}: {values:?}");

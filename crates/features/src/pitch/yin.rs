@@ -12,7 +12,7 @@ pub(super) const RATE: f64 = COMMON.rate as f64;
 pub(super) const LOWEST: f64 = 65.406_391_325_149_66;
 /// The range of periods in samples: that of C7 rounded down, that of C2 rounded up.
 pub(super) const SHORTEST: usize = 10;
-const LONGEST: usize = 338;
+pub(super) const LONGEST: usize = 338;
 pub(super) const PERIODS: usize = LONGEST - SHORTEST + 1;
 /// The first trough below this is the period.
 const THRESHOLD: f64 = 0.1;
