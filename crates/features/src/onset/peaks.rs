@@ -1,35 +1,24 @@
-//! Where a curve of onset strength has its peaks.
+//! Where a curve has its peaks.
 
 use std::ops::Range;
 
-/// A peak is no smaller than the frame before it.
-const BEFORE_PEAK: usize = 1;
-/// Frames before and after (the frame itself among them) over which the mean is taken that a peak must exceed.
-const BEFORE_MEAN: usize = 4;
-const FROM_MEAN: usize = 5;
-/// The same when nothing later may be looked at.
-const BEFORE_CAUSAL_MEAN: usize = 8;
+/// A peak is no smaller than this many frames before it and after it.
+const BESIDE: usize = 1;
+/// Frames before and after over which the mean is taken that a peak must exceed.
+const AROUND: usize = 4;
+/// Frames before when nothing later may be looked at.
+const BEFORE: usize = 8;
 /// Frames after a peak that cannot be one.
 const WAIT: usize = 1;
-/// By how much the curve, scaled to 0 to 1, must exceed the mean.
-const DELTA: f32 = 0.07;
 
-/// Indices of the peaks of the curve of a whole song, as librosa's `onset_detect` finds them: the curve is scaled so that
-/// its smallest value is 0 and its largest 1.
-pub(super) fn whole(curve: &[f32]) -> Vec<usize> {
-    let smallest = curve.iter().copied().fold(f32::INFINITY, f32::min);
-    let largest = curve.iter().map(|value| value - smallest).fold(0.0, f32::max);
-    // One that never changes has no peak; dividing by its range would give no number either.
-    if largest <= 0.0 {
-        return Vec::new();
-    }
-    let scaled: Vec<f32> = curve.iter().map(|value| (value - smallest) / largest).collect();
+/// Indices of the peaks of a whole curve: what exceeds the mean of the nine frames around it by the threshold, and no
+/// neighbour exceeds.
+pub(super) fn whole(curve: &[f32], threshold: f32) -> Vec<usize> {
     let mut peaks = Vec::new();
     let mut at = 0;
-    while at < scaled.len() {
-        let around = at.saturating_sub(BEFORE_MEAN)..scaled.len().min(at + FROM_MEAN);
-        let near = at.saturating_sub(BEFORE_PEAK)..at + 1;
-        if is_peak(&scaled, at, near, around, DELTA) {
+    while at < curve.len() {
+        let within = |reach: usize| at.saturating_sub(reach)..curve.len().min(at + reach + 1);
+        if is_peak(curve, at, within(BESIDE), within(AROUND), threshold) {
             peaks.push(at);
             at += WAIT;
         }
@@ -38,10 +27,10 @@ pub(super) fn whole(curve: &[f32]) -> Vec<usize> {
     peaks
 }
 
-fn is_peak(curve: &[f32], at: usize, near: Range<usize>, around: Range<usize>, delta: f32) -> bool {
+fn is_peak(curve: &[f32], at: usize, near: Range<usize>, around: Range<usize>, threshold: f32) -> bool {
     let value = curve[at];
     let mean = curve[around.clone()].iter().sum::<f32>() / around.len() as f32;
-    curve[near].iter().all(|other| *other <= value) && value >= mean + delta
+    curve[near].iter().all(|other| *other <= value) && value >= mean + threshold
 }
 
 /// Finds peaks as frames come, without looking ahead.
@@ -56,12 +45,12 @@ pub(super) struct Running {
 impl Running {
     /// `threshold` is what a peak must exceed the mean by, in the unit of the curve.
     pub(super) fn new(threshold: f32) -> Running {
-        Running { threshold, recent: Vec::with_capacity(BEFORE_CAUSAL_MEAN + 2), wait: 0 }
+        Running { threshold, recent: Vec::with_capacity(BEFORE + 2), wait: 0 }
     }
 
     /// Whether the next frame is a peak.
     pub(super) fn next(&mut self, value: f32) -> bool {
-        if self.recent.len() > BEFORE_CAUSAL_MEAN {
+        if self.recent.len() > BEFORE {
             self.recent.remove(0);
         }
         self.recent.push(value);
@@ -70,7 +59,7 @@ impl Running {
             return false;
         }
         let at = self.recent.len() - 1;
-        let found = is_peak(&self.recent, at, at.saturating_sub(BEFORE_PEAK)..at + 1, 0..at + 1, self.threshold);
+        let found = is_peak(&self.recent, at, at.saturating_sub(BESIDE)..at + 1, 0..at + 1, self.threshold);
         if found {
             self.wait = WAIT;
         }
@@ -84,17 +73,16 @@ mod tests {
 
     #[test]
     fn a_curve_without_change_has_no_peak() {
-        assert!(whole(&[]).is_empty());
-        assert!(whole(&[0.0; 50]).is_empty());
-        assert!(whole(&[3.0; 50]).is_empty());
-        assert!(whole(&[1.0]).is_empty());
+        assert!(whole(&[], 0.1).is_empty());
+        assert!(whole(&[0.0; 50], 0.1).is_empty());
+        assert!(whole(&[3.0; 50], 0.1).is_empty());
     }
 
     #[test]
     fn peaks_exceed_what_is_around_them_and_keep_their_distance() {
         let mut curve = [0.0; 40];
         (curve[0], curve[10], curve[12], curve[13], curve[30]) = (1.0, 0.5, 1.0, 0.9, 0.06);
-        assert_eq!(whole(&curve), [0, 10, 12]);
+        assert_eq!(whole(&curve, 0.07), [0, 10, 12]);
         let mut running = Running::new(0.07);
         let found: Vec<usize> = (0..curve.len()).filter(|at| running.next(curve[*at])).collect();
         assert_eq!(found, [10, 12]);
