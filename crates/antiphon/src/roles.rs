@@ -93,7 +93,7 @@ pub const ROLES: &[Role] = &[
     },
     Role {
         name: "query",
-        does: "the GETs of sensors, songs, recordings and features, audio apart; stateless",
+        does: "the GETs of sensors, songs, recordings and features, audio and covers apart; stateless",
         listens: true,
         database: Access::Read,
         blobs: Access::None,

@@ -7,13 +7,13 @@ use lofty::config::ParsingMode;
 use lofty::picture::Picture;
 use lofty::tag::{ItemKey, TagType};
 
-use super::picture::{PICTURE_BYTES, PICTURES_LIMIT, rank, too_large};
+use super::picture::{ImageFormat, NO_IMAGE, PICTURE_BYTES, PICTURES_LIMIT, rank, too_large};
 use super::source::{Source, Stop};
 use super::text::utf8_or_latin1;
-use super::{ITEMS_LIMIT, Item, Raw, TEXT_BYTES, Tag, guarded};
+use super::{HELD_BYTES, ITEMS_LIMIT, Item, Raw, TEXT_BYTES, Tag, guarded};
 
 /// The most bytes of comments that are read: a picture in base64, and text.
-const COMMENTS_BYTES: u64 = 12 << 20;
+const COMMENTS_BYTES: u64 = HELD_BYTES;
 /// Blocks before the sound of a FLAC file that are walked.
 const BLOCKS_LIMIT: usize = 1_000;
 
@@ -56,9 +56,14 @@ pub(super) fn flac<R: Read + Seek>(source: &mut Source<R>, start: u64, raw: &mut
             Err(Stop::Broken(reason)) => raw.warn(format!("a picture is left out: {reason}")),
             Err(stop) => return Err(stop),
         }
-        // The best one is enough, if it is an image.
-        if super::picture::best(tag.pictures.clone(), &mut Vec::new()).is_some() {
-            break;
+        // The best one that is an image is enough; others need not be held.
+        match tag.pictures.last().map(|picture| ImageFormat::of(picture.data())) {
+            Some(Some(_)) => break,
+            Some(None) => {
+                tag.pictures.pop();
+                raw.warn(NO_IMAGE);
+            }
+            None => {}
         }
     }
     Ok((!tag.is_empty()).then_some(tag))

@@ -11,11 +11,11 @@ use lofty::mpeg::MpegFile;
 
 use super::picture::{PICTURE_BYTES, PICTURES_LIMIT, too_large};
 use super::source::{Source, Stop};
-use super::{ITEMS_LIMIT, Raw, TEXT_BYTES, Tag, guarded};
+use super::{HELD_BYTES, ITEMS_LIMIT, Raw, TEXT_BYTES, Tag, guarded};
 use crate::sniff::id3v2_length;
 
 /// The longest tag with the scheme of unsynchronisation, which can only be taken out of the whole, in bytes.
-const UNSYNCHRONISED_BYTES: u64 = 12 << 20;
+const UNSYNCHRONISED_BYTES: u64 = HELD_BYTES;
 /// What a picture's frame holds beside the picture: a type, a description.
 const PICTURE_FRAME_BYTES: u64 = PICTURE_BYTES + 4_096;
 /// Zeros behind a tag that is handed on: lofty looks for others there.
@@ -111,7 +111,7 @@ fn frames<R: Read + Seek>(
         at += if version == 4 { synchsafe(size) } else { 4 + u64::from(u32::from_be_bytes(size)) };
     }
     let mut kept: Vec<Vec<u8>> = Vec::new();
-    let mut pictures = 0;
+    let (mut pictures, mut held) = (0, 0);
     while let Some(frame) = next_frame(source, at, range.end, version, raw)? {
         at = frame.content + frame.length;
         let is_picture = matches!(&frame.id[..], b"APIC" | b"PIC");
@@ -129,11 +129,12 @@ fn frames<R: Read + Seek>(
             raw.warn(if is_picture { too_large(frame.length) } else { too_long(&frame.id, frame.length) });
             continue;
         }
-        if kept.len() == ITEMS_LIMIT || (is_picture && pictures == PICTURES_LIMIT) {
+        let is_full = kept.len() == ITEMS_LIMIT || held + frame.length > HELD_BYTES;
+        if is_full || (is_picture && pictures == PICTURES_LIMIT) {
             raw.warn("the ID3v2 tag has more frames than are read");
             continue;
         }
-        pictures += usize::from(is_picture);
+        (pictures, held) = (pictures + usize::from(is_picture), held + frame.length);
         let content = match source.read(frame.content, frame.length) {
             Ok(content) => content,
             Err(Stop::Broken(reason)) => {

@@ -5,10 +5,11 @@
 //! Vorbis, Opus or FLAC), iTunes' `ilst` (MP4), RIFF INFO, and the texts of AIFF. Where a file has several tags,
 //! each field is taken from the one that says most.
 //!
-//! Tags are written by anybody, so nothing in them is believed. At most 48 MiB of a file are read, wherever they lie,
-//! and less than that is held; a picture of more than 8 MiB is read over. Text comes in Unicode's NFC, without control
-//! characters, at most 1,000 characters a field and 32 values a list. A broken tag is no error: what can be read
-//! of it is taken, the rest is told in [`Found::warnings`]. Only a source that fails is an error.
+//! Tags are written by anybody, so nothing in them is believed. At most 48 MiB of a file are read, wherever they lie, at
+//! most 12 MiB of one tag are held, and what is made of it; a picture of more than 8 MiB is read over. Text comes in
+//! Unicode's NFC, without control characters, at most 1,000 characters a field, 4,000 a comment and 32 values a list. A
+//! broken tag is no error: what can be read of it is taken, the rest is told in [`Found::warnings`]. Only a source that
+//! fails is an error.
 //!
 //! ```
 //! let file = b"ID3\x03\0\0\0\0\0\x1bTIT2\0\0\0\x06\0\0\0Hello\0\0\0\0\0\0\0\0\0\0\0".to_vec();
@@ -39,6 +40,8 @@ use source::{Source, Stop};
 
 /// The longest field that is looked at, in bytes.
 const TEXT_BYTES: u64 = 64 << 10;
+/// Bytes of one tag that are held at once: a picture as large as is taken, and text.
+const HELD_BYTES: u64 = 12 << 20;
 /// Fields of one tag that are looked at.
 const ITEMS_LIMIT: usize = 1_000;
 /// ID3v2 tags one after the other that are looked at.

@@ -12,7 +12,7 @@ use lofty::tag::ItemKey;
 
 use super::picture::{PICTURE_BYTES, too_large};
 use super::source::{Source, Stop};
-use super::{ITEMS_LIMIT, Item, Raw, TEXT_BYTES, Tag, guarded};
+use super::{HELD_BYTES, ITEMS_LIMIT, Item, Raw, TEXT_BYTES, Tag, guarded};
 
 /// What the atom of a picture holds beside it.
 const PICTURE_ATOM_BYTES: u64 = PICTURE_BYTES + 4_096;
@@ -39,7 +39,7 @@ pub(super) fn read<R: Read + Seek>(source: &mut Source<R>, raw: &mut Raw) -> Res
     let offset = if is_plain(source, &meta)? { 0 } else { 4 };
     let Some(ilst) = find(source, meta.start + offset..meta.end, *b"ilst")? else { return Ok(None) };
     let mut kept: Vec<Vec<u8>> = Vec::new();
-    let mut at = ilst.start;
+    let (mut at, mut held) = (ilst.start, 0);
     while let Some(atom) = next(source, at, ilst.end)? {
         at = atom.content.end;
         let length = atom.content.end - atom.start;
@@ -51,10 +51,10 @@ pub(super) fn read<R: Read + Seek>(source: &mut Source<R>, raw: &mut Raw) -> Res
             } else {
                 format!("{name} of {length} bytes is left out: at most {TEXT_BYTES} are taken")
             });
-        } else if kept.len() == ITEMS_LIMIT {
+        } else if kept.len() == ITEMS_LIMIT || held + length > HELD_BYTES {
             raw.warn("the MP4 file has more tags than are read");
-            break;
         } else {
+            held += length;
             kept.push(atom_of(atom.name, &source.read(atom.content.start, atom.content.end - atom.content.start)?));
         }
     }

@@ -7,6 +7,9 @@ pub(super) const PICTURE_BYTES: u64 = 8 << 20;
 /// Pictures of one tag that are looked at.
 pub(super) const PICTURES_LIMIT: usize = 8;
 
+/// What is said of a picture that is none.
+pub(super) const NO_IMAGE: &str = "a picture is left out: it is no JPEG, PNG, WebP or GIF";
+
 /// What a picture is encoded as, by its first bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ImageFormat {
@@ -79,7 +82,7 @@ pub(super) fn best(mut pictures: Vec<Picture>, warnings: &mut Vec<String>) -> Op
         match ImageFormat::of(&bytes) {
             Some(_) if bytes.len() as u64 > PICTURE_BYTES => warnings.push(too_large(bytes.len() as u64)),
             Some(format) => return Some(Cover { format, bytes }),
-            None => warnings.push(String::from("a picture is left out: it is no JPEG, PNG, WebP or GIF")),
+            None => warnings.push(NO_IMAGE.to_owned()),
         }
     }
     None
