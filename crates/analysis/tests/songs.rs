@@ -114,7 +114,7 @@ async fn a_song_is_analysed_again_when_its_plan_gains_something() {
     world.get(&frames).await.refused(400, Some("resolution"));
     let levels = format!("{path}/features?features=level&resolution=1s");
     let before = world.get(&levels).await.expect(200);
-    let mut plan = plan::song_default();
+    let mut plan = plan::named("level,loudness").unwrap();
     plan[0].frames = true;
     store::reanalysis::run(&world.database, &world.clock, &plan, 1).await.unwrap();
     eventually("its new results are stored", || async {
