@@ -24,7 +24,7 @@ const INDICES: usize = 7;
 pub(crate) static DESCRIPTOR: Descriptor = Descriptor {
     name: "indices",
     version: 1,
-    family: "soundscape",
+    family: "ecoacoustics",
     title: "Acoustic indices: ACI, ADI, BI, NDSI and entropies",
     about: "Each over blocks of 5 s on the clock's grid, and for songs also over the whole. Of the mono mix-down at 22,050 Hz: \
             frames of 2,048 samples every 512 that lie in the block as a whole, their mean removed, under a periodic Hann \
