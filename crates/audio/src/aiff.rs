@@ -106,6 +106,9 @@ mod tests {
     /// 44,100 as an extended number.
     const RATE: [u8; 10] = [0x40, 0x0e, 0xac, 0x44, 0, 0, 0, 0, 0, 0];
 
+    /// A compression, bits, and bytes of samples.
+    type Case = (Option<&'static [u8; 4]>, u16, Vec<u8>);
+
     fn file(compression: Option<&[u8; 4]>, bits: u16, frames: u32, samples: &[u8]) -> Vec<u8> {
         let mut common = 1_u16.to_be_bytes().to_vec();
         common.extend(frames.to_be_bytes());
@@ -135,7 +138,7 @@ mod tests {
     #[test]
     fn every_encoding_has_the_same_full_scale() {
         let (half, least) = (0.5_f32, -1.0_f32);
-        let half_and_least: [(Option<&[u8; 4]>, u16, Vec<u8>); 10] = [
+        let half_and_least: [Case; 10] = [
             (None, 8, vec![0x40, 0x80]),
             (None, 16, vec![0x40, 0, 0x80, 0]),
             (None, 12, vec![0x40, 0, 0x80, 0]),

@@ -27,6 +27,9 @@ const FRAME_HEADER_RATE: u32 = 655_350;
 /// Bytes of an ID3v1 tag, which some programs append to any file.
 const TAIL_TAG_BYTES: usize = 128;
 
+/// Most bytes that are searched for a frame: more than any frame has, many times over.
+const MOST_SEARCHED_BYTES: u64 = 32 << 20;
+
 pub(crate) struct FlacReader {
     demuxer: Box<dyn FormatReader>,
     decoder: FlacDecoder,
@@ -40,6 +43,8 @@ pub(crate) struct FlacReader {
     /// Bytes that were read from the source, and bytes that became packets: a rest is a frame that broke off.
     bytes_read: Arc<AtomicU64>,
     bytes_decoded: u64,
+    /// Bytes that were read since a packet was found.
+    searched: Arc<AtomicU64>,
 }
 
 impl FlacReader {
@@ -59,7 +64,14 @@ impl FlacReader {
 
         let mut header = b"fLaC\x80\0\0\x22".to_vec();
         header.extend(stream_info);
-        let (frames, bytes_read) = FrameBytes::new(Cursor::new(sync).chain(source));
+        let (bytes_read, searched) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let frames = FrameBytes {
+            source: Box::new(Cursor::new(sync).chain(source)),
+            buffer: Vec::with_capacity(2 * TAIL_TAG_BYTES + FrameBytes::CHUNK),
+            ended: false,
+            bytes_read: bytes_read.clone(),
+            searched: searched.clone(),
+        };
         let source = ReadOnlySource::new(Cursor::new(header).chain(frames));
         let stream = MediaSourceStream::new(Box::new(source), MediaSourceStreamOptions::default());
         let demuxer = symphonia::default::formats::FlacReader::try_new(stream, FormatOptions::default())
@@ -77,6 +89,7 @@ impl FlacReader {
             taken: 0,
             bytes_read,
             bytes_decoded: 0,
+            searched,
         };
         Ok((reader, info))
     }
@@ -115,6 +128,7 @@ impl FlacReader {
             return Err(AudioError::Corrupt { frames: self.decoded, reason: "a frame is damaged or missing".into() });
         }
         self.bytes_decoded += packet.data.len() as u64;
+        self.searched.store(0, Ordering::Relaxed);
         self.taken = 0;
         // The packet lies in memory: whatever fails, it is not the source.
         let damaged = |error: Error| AudioError::Corrupt { frames: self.decoded, reason: error.to_string() };
@@ -193,6 +207,9 @@ fn malformed(reason: &str) -> AudioError {
 fn failure(error: Error, frames: u64) -> AudioError {
     match error {
         Error::IoError(error) if error.kind() == ErrorKind::UnexpectedEof => AudioError::Truncated { frames },
+        Error::IoError(error) if error.kind() == ErrorKind::InvalidData => {
+            AudioError::Corrupt { frames, reason: error.to_string() }
+        }
         Error::IoError(error) => error.into(),
         error => AudioError::Corrupt { frames, reason: error.to_string() },
     }
@@ -205,17 +222,12 @@ struct FrameBytes {
     buffer: Vec<u8>,
     ended: bool,
     bytes_read: Arc<AtomicU64>,
+    /// Bytes that were handed on since a frame was found.
+    searched: Arc<AtomicU64>,
 }
 
 impl FrameBytes {
     const CHUNK: usize = 16_384;
-
-    /// What `source` gives, and how many bytes were handed on.
-    fn new(source: impl Read + Send + Sync + 'static) -> (Self, Arc<AtomicU64>) {
-        let bytes_read = Arc::new(AtomicU64::new(0));
-        let buffer = Vec::with_capacity(2 * TAIL_TAG_BYTES + Self::CHUNK);
-        (Self { source: Box::new(source), buffer, ended: false, bytes_read: bytes_read.clone() }, bytes_read)
-    }
 
     fn refill(&mut self) -> std::io::Result<()> {
         let old = self.buffer.len();
@@ -247,6 +259,10 @@ impl Read for FrameBytes {
         target[..count].copy_from_slice(&self.buffer[..count]);
         self.buffer.drain(..count);
         self.bytes_read.fetch_add(count as u64, Ordering::Relaxed);
+        // A stream without an end could be searched for ever.
+        if self.searched.fetch_add(count as u64, Ordering::Relaxed) > MOST_SEARCHED_BYTES {
+            return Err(std::io::Error::new(ErrorKind::InvalidData, "no frame for a long while"));
+        }
         Ok(count)
     }
 }
