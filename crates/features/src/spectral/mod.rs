@@ -35,11 +35,12 @@ pub(crate) static DESCRIPTOR: Descriptor = Descriptor {
             mean of m. Entropy: that of m divided by its sum, in bits, 0 for one bin to 10.0 for 1,025 equal ones. \
             Contrast: in the bands 0 to 200, 200 to 400, ... 3,200 to 6,400 and 6,400 to 11,025 Hz the mean of the \
             largest 2 % of m over that of the smallest 2 % (at least one bin each), as 10 log10 of both, each at least \
-            1e-10. Of digital silence all are 0, but flatness is 1. Calibration does not enter. For sensors a frame \
-            belongs to the instant of its last input sample (93 ms of audio, and the resampler's reach of 3 ms). Songs \
-            are padded with zeros at both ends, frames are centred. Without a lead-in a sensor's first three frames \
-            reach into zeros before the start: of steady noise only flux is off, by -60, +5 and -12 % on average; a \
-            tone begins with a click, so that its spectrum is wider in the first.",
+            1e-3 (114 dB below a full-scale sine: resampling leaves as much). Of digital silence all are 0, but \
+            flatness is 1. Calibration does not enter. For sensors a frame belongs to the instant of its last input \
+            sample (93 ms of audio, and the resampler's reach of 3 ms). Songs are padded with zeros at both ends, \
+            frames are centred. Without a lead-in a sensor's first three frames reach into zeros before the start: of \
+            steady noise only flux is off, by -60, +5 and -12 % on average; a tone begins with a click, so that its \
+            spectrum is wider in the first.",
     outputs: &[
         scalar("centroid", "Mean frequency, weighted by magnitude", "Hz", MAIN, true),
         scalar("bandwidth", "Spread about the centroid, weighted by magnitude", "Hz", MAIN, true),
@@ -66,7 +67,7 @@ pub(crate) static DESCRIPTOR: Descriptor = Descriptor {
     parameters: &[],
     reference: "librosa 0.11: feature.spectral_centroid, spectral_bandwidth, spectral_rolloff, spectral_flatness and \
                 spectral_contrast of S=abs(stft(y)) at sr=22050 with their defaults, but for contrast \
-                power_to_db(top_db=None); Essentia 2.1: Flux of S/512 (norm L2), Crest and Entropy of S",
+                power_to_db(amin=1e-3, top_db=None); Essentia 2.1: Flux of S/512 (norm L2), Crest and Entropy of S",
 };
 
 const fn scalar(

@@ -8,8 +8,11 @@ import numpy as np
 
 import signals
 
-# The streaming definition knows no loudest frame, so nothing is cut off at 80 dB below it.
-importlib.import_module("librosa.feature.spectral").power_to_db = lambda power: librosa.power_to_db(power, top_db=None)
+# The streaming definition knows no loudest frame, so nothing is cut off at 80 dB below it; instead there is a floor above
+# what resampling leaves.
+importlib.import_module("librosa.feature.spectral").power_to_db = lambda power: librosa.power_to_db(
+    power, amin=1e-3, top_db=None
+)
 
 
 def magnitudes(y):
