@@ -24,6 +24,7 @@ mod mfcc;
 mod onset;
 mod pitch;
 mod registry;
+mod rhythm;
 pub mod session;
 pub mod sets;
 mod silence;
