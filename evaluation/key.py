@@ -16,9 +16,9 @@ from concurrent.futures import ProcessPoolExecutor
 import mir_eval
 import numpy as np
 
-# All that KeyExtractor has, but for those that its documentation calls experimental.
+# All that KeyExtractor has, but for two that are not meant for finding keys (tonictriad, weichai).
 PROFILES = ["bgate", "braw", "diatonic", "edma", "edmm", "gomez", "krumhansl", "noland", "shaath", "temperley", "temperley2005",
-            "thpcp", "tonictriad"]
+            "thpcp"]
 
 
 def antiphon(paths, program):
