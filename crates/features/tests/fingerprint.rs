@@ -1,6 +1,6 @@
 //! `fingerprint` against fpcalc, which runs here on the same PCM.
 
-#![expect(clippy::unwrap_used, reason = "a test helper that panics says what failed")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test helper that panics says what failed")]
 
 use std::path::Path;
 use std::process::Command;

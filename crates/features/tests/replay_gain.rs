@@ -1,6 +1,6 @@
 //! ReplayGain 2.0 of real music against ffmpeg's measurement of loudness (filter `ebur128`), which runs here.
 
-#![expect(clippy::unwrap_used, reason = "a test helper that panics says what failed")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test helper that panics says what failed")]
 
 use std::io::Write;
 use std::process::{Command, Stdio};
