@@ -88,7 +88,8 @@ async fn accept(api: &Api, headers: &HeaderMap, body: Body) -> Result<(SongId, b
         return Err(Problem::bad_request("empty-body", "the body is empty; it should be the bytes of an audio file"));
     }
     let Some(format) = antiphon_audio::sniff(&head) else {
-        return Err(Problem::unsupported("the body is no audio that we know").hint(Some("WAV, AIFF, FLAC, MP3, Ogg, MP4, AAC and Matroska are taken")));
+        return Err(Problem::unsupported("the body is no audio that we know")
+            .hint(Some("WAV, AIFF, FLAC, MP3, Ogg, MP4, AAC and Matroska are taken")));
     };
     let blob = blob_key("songs")?;
     let mut tx = api.db.write().await?;

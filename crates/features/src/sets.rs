@@ -95,6 +95,7 @@ pub static SETS: &[Set] = &[
             defaults("key"),
             defaults("onset"),
             defaults("pitch"),
+            defaults("rhythm"),
             defaults("fingerprint"),
         ],
         cpu_seconds_per_hour: 18.0,

@@ -25,7 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(4);
 const LONGEST: Duration = Duration::from_secs(300);
 
 /// What is said of bytes that no decoder knows.
-const NOT_AUDIO: &str = "the bytes are not audio of a known format; WAV, AIFF, FLAC, MP3, Ogg, MP4, AAC and Matroska are";
+const NOT_AUDIO: &str =
+    "the bytes are not audio of a known format; WAV, AIFF, FLAC, MP3, Ogg, MP4, AAC and Matroska are";
 
 /// Reads audio from requests within a common budget of memory. Cheap to clone.
 #[derive(Clone)]

@@ -88,7 +88,9 @@ impl Input {
             // Bare PCM is WAV without its header.
             (None, Some(format)) => Decoder::open(Cursor::new(header(&format)?).chain(whole), ENDLESS),
             (None, None) => {
-                bail!("the input is no audio file that is known; for bare PCM say --rate, --channels and --sample-format")
+                bail!(
+                    "the input is no audio file that is known; for bare PCM say --rate, --channels and --sample-format"
+                )
             }
         };
         let decoder = decoder.map_err(|error| anyhow!("the input cannot be used: {error}"))?;

@@ -92,7 +92,7 @@ fn head(out: &mut String, picture: &Picture, height: f64) -> Result<()> {
 fn summary_facts(picture: &Picture) -> String {
     let mut text = String::new();
     for (algorithm, output, digits, unit) in
-        [("loudness", "integrated", 1, " LUFS"), ("tempo", "tempo", 1, " BPM"), ("key", "key", 0, "")]
+        [("loudness", "integrated", 1, " LUFS"), ("rhythm", "tempo", 1, " BPM"), ("key", "key", 0, "")]
     {
         let found = picture.summaries.iter().find(|found| found.algorithm == algorithm && found.output == output);
         match found.map(|found| &found.value) {
@@ -125,10 +125,9 @@ fn draw_waveform(out: &mut String, picture: &Picture, panel: Panel) -> Result<()
         }
         writeln!(out, "Z\"/>")?;
     }
-    for (times, colour, name, from, to) in [
-        (&picture.beats, colours::BEAT, "beats", 0.0, 1.0),
-        (&picture.onsets, colours::ONSET, "onsets", 0.86, 1.0),
-    ] {
+    for (times, colour, name, from, to) in
+        [(&picture.beats, colours::BEAT, "beats", 0.0, 1.0), (&picture.onsets, colours::ONSET, "onsets", 0.86, 1.0)]
+    {
         if times.is_empty() {
             continue;
         }
@@ -170,7 +169,7 @@ fn draw_spectrogram(out: &mut String, picture: &Picture, panel: Panel) -> Result
     for frequency in FREQUENCIES {
         label(out, panel.at(band_of(&centres, frequency) / centres.len() as f64), &hertz(frequency))?;
     }
-    let Some(pitch) = &picture.pitch else { return Ok(()) };
+    let pitch = &picture.pitch;
     let points = (0..pitch.bins()).map(|bin| {
         let share = pitch.value(bin, 0).map(|hertz| band_of(&centres, hertz) / centres.len() as f64);
         (x_of(picture, (bin as f64 + 0.5) * pitch.width()), share.map(|share| panel.at(share)))
@@ -290,16 +289,22 @@ fn hertz(frequency: f64) -> String {
 
 /// The centres of the bands in Hz.
 fn centres(track: &Track) -> Result<Vec<f64>> {
-    let output = find(track.algorithm).and_then(|found| found.output(track.output)).context("mel is in the registry")?;
+    let output =
+        find(track.algorithm).and_then(|found| found.output(track.output)).context("mel is in the registry")?;
     output.labels.iter().map(|label| label.parse().with_context(|| format!("{label} is no frequency"))).collect()
 }
 
 /// The place of a frequency among bands, counted from the lower edge of the first; bands are even on the scale.
 fn band_of(centres: &[f64], hertz: f64) -> f64 {
     let above = centres.partition_point(|centre| *centre < hertz);
-    let (Some(low), Some(high)) = (above.checked_sub(1).and_then(|below| centres.get(below)), centres.get(above)) else {
+    let (Some(low), Some(high)) = (above.checked_sub(1).and_then(|below| centres.get(below)), centres.get(above))
+    else {
         // Below the first centre or above the last.
-        return if above == 0 { hertz / centres.first().map_or(1.0, |first| first * 2.0) } else { centres.len() as f64 };
+        return if above == 0 {
+            hertz / centres.first().map_or(1.0, |first| first * 2.0)
+        } else {
+            centres.len() as f64
+        };
     };
     above as f64 - 0.5 + (hertz - low) / (high - low)
 }

@@ -30,7 +30,7 @@ pub(super) struct Picture {
     waveform: Envelope,
     spectrogram: Track,
     level: Track,
-    pitch: Option<Track>,
+    pitch: Track,
     /// Starts of onsets and of beats, in seconds.
     onsets: Vec<f64>,
     beats: Vec<f64>,
@@ -81,8 +81,16 @@ pub(super) fn picture(path: &Path) -> Result<Picture> {
         frames,
         ..Item::default()
     };
-    let items = [item("mel", &[""], true), item("level", &["a"], true), item("loudness", &[], false)];
-    let mut tracks = [Track::new("mel", "")?, Track::new("level", "a")?];
+    let items = [
+        item("mel", &[""], true),
+        item("level", &["a"], true),
+        item("pitch", &["f0"], true),
+        item("onset", &["onset"], false),
+        item("rhythm", &["tempo", "beat"], false),
+        item("key", &["key"], false),
+        item("loudness", &["integrated"], false),
+    ];
+    let mut tracks = [Track::new("mel", "")?, Track::new("level", "a")?, Track::new("pitch", "f0")?];
     let mut session = Session::new(&items, &stream)?;
     let mut waveform = Envelope { per_bin: 1, next: 0, bins: Vec::new() };
     let broken = loop {
@@ -99,8 +107,8 @@ pub(super) fn picture(path: &Path) -> Result<Picture> {
     let duration = decoder.position() as f64 / f64::from(info.rate);
     let analysis = session.finish();
     fold(&mut tracks, &analysis.blocks)?;
-    let starts = |algorithm: &str| starts(&analysis.annotations, algorithm);
-    let [spectrogram, level] = tracks;
+    let starts = |kind: &str| starts(&analysis.annotations, kind);
+    let [spectrogram, level, pitch] = tracks;
     Ok(Picture {
         name: path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned(),
         info,
@@ -108,7 +116,7 @@ pub(super) fn picture(path: &Path) -> Result<Picture> {
         waveform,
         spectrogram,
         level,
-        pitch: None,
+        pitch,
         onsets: starts("onset"),
         beats: starts("beat"),
         summaries: analysis.summaries,
@@ -126,8 +134,8 @@ impl Picture {
     }
 }
 
-fn starts(annotations: &[Annotation], algorithm: &str) -> Vec<f64> {
-    annotations.iter().filter(|found| found.algorithm == algorithm).map(|found| found.from as f64 * 1e-6).collect()
+fn starts(annotations: &[Annotation], kind: &str) -> Vec<f64> {
+    annotations.iter().filter(|found| found.kind == kind).map(|found| found.from as f64 * 1e-6).collect()
 }
 
 fn fold(tracks: &mut [Track], blocks: &[Block]) -> Result<()> {

@@ -32,7 +32,11 @@ fn image(document: &Document<'_>) -> (usize, usize, Vec<u8>) {
 }
 
 fn texts<'a>(document: &'a Document<'_>) -> Vec<&'a str> {
-    document.descendants().filter(|node| node.has_tag_name("text")).filter_map(|node: Node<'_, '_>| node.text()).collect()
+    document
+        .descendants()
+        .filter(|node| node.has_tag_name("text"))
+        .filter_map(|node: Node<'_, '_>| node.text())
+        .collect()
 }
 
 #[test]
@@ -41,7 +45,8 @@ fn a_tone_shines_in_its_row_and_the_axes_are_labelled() {
     let document = Document::parse(&svg).unwrap();
     let (width, height, pixels) = image(&document);
     assert_eq!((width, height), (1 + 3 * RATE as usize / 512, 128));
-    let light = |row: usize| pixels[3 * (row * width + width / 2)..][..3].iter().map(|byte| u32::from(*byte)).sum::<u32>();
+    let light =
+        |row: usize| pixels[3 * (row * width + width / 2)..][..3].iter().map(|byte| u32::from(*byte)).sum::<u32>();
     let brightest = (0..height).max_by_key(|row| light(*row)).unwrap();
     // Band 38 is centred at 1,006 Hz; the highest band is row 0.
     assert!((88..=90).contains(&brightest), "{brightest}");
