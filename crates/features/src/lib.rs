@@ -30,6 +30,7 @@ pub mod sets;
 mod silence;
 mod sizes;
 mod spectral;
+mod tempogram;
 #[cfg(test)]
 mod testing;
 mod waveform;

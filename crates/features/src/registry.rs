@@ -41,6 +41,8 @@ static TABLE: &[Entry] = &[
     Entry { descriptor: &crate::silence::DESCRIPTOR, construct: crate::silence::construct },
     Entry { descriptor: &crate::spectral::DESCRIPTOR, construct: crate::spectral::construct },
     Entry { descriptor: &crate::waveform::DESCRIPTOR, construct: crate::waveform::construct },
+    Entry { descriptor: &crate::pitch::voice::DESCRIPTOR, construct: crate::pitch::voice::construct },
+    Entry { descriptor: &crate::tempogram::DESCRIPTOR, construct: crate::tempogram::construct },
 ];
 
 static DESCRIPTORS: LazyLock<Vec<&'static Descriptor>> =

@@ -8,7 +8,8 @@ use crate::descriptor::{Aggregate, Descriptor, Hop, Kind, Output, Parameter, Ser
 use crate::registry::Request;
 use crate::session::Sink;
 use peaks::Running;
-use strength::{Rise, Strength};
+use strength::Rise;
+pub(crate) use strength::Strength;
 
 const STRENGTH: &str = "strength";
 const ONSET: &str = "onset";

@@ -14,15 +14,15 @@ const RECENT: usize = 43;
 const DEPTH_DB: f32 = 60.0;
 
 /// What became louder with a frame.
-pub(super) struct Rise {
+pub(crate) struct Rise {
     /// Mean rise of all bands, in dB, at the instant at which librosa tells it.
-    pub(super) strength: f32,
+    pub(crate) strength: f32,
     /// Root of the mean square rise of all bands with this frame, in dB, of what is not far below the loudest.
-    pub(super) attack: f32,
+    pub(crate) attack: f32,
 }
 
 /// Onset strength, frame by frame.
-pub(super) struct Strength {
+pub(crate) struct Strength {
     song: bool,
     /// Bands of the frame before, in dB; empty before the first.
     before: Vec<f32>,
@@ -33,7 +33,7 @@ pub(super) struct Strength {
 }
 
 impl Strength {
-    pub(super) fn new(song: bool) -> Strength {
+    pub(crate) fn new(song: bool) -> Strength {
         let loudest = VecDeque::with_capacity(RECENT + 1);
         Strength { song, before: Vec::new(), loudest, delayed: [0.0; CENTRE_TO_END] }
     }
@@ -41,7 +41,7 @@ impl Strength {
     /// What rose with this frame. A strength belongs to the last sample of the frame that has it. The frames of a song are
     /// centred, so there it is that of two frames before, and 0 until there is one. `None` for a sensor's frame if
     /// it or the one before it reaches beyond what was heard.
-    pub(super) fn next(&mut self, spectrum: &Spectrum<'_>) -> Option<Rise> {
+    pub(crate) fn next(&mut self, spectrum: &Spectrum<'_>) -> Option<Rise> {
         if !self.song && spectrum.inside != (0, spectrum.samples.len()) {
             return None;
         }

@@ -16,5 +16,6 @@ mod onset;
 mod pitch;
 mod signals;
 mod spectral;
+mod tempogram;
 mod voices;
 mod waveform;
