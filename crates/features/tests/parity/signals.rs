@@ -88,7 +88,7 @@ fn decode(name: &str, bytes: &'static [u8]) -> Signal {
 }
 
 /// Knuth's linear congruential generator; the upper 24 bits are exact in f32.
-fn noise(seed: u64, n: usize) -> Vec<f64> {
+pub(crate) fn noise(seed: u64, n: usize) -> Vec<f64> {
     let mut state = seed;
     let next = |_| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
