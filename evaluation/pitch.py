@@ -111,17 +111,17 @@ def pieces(folder, half):
 
 
 def antiphon(program, path):
-    """YIN with the sign of its voicing, probabilistic YIN, and `voice`."""
+    """YIN with the sign of its voicing, probabilistic YIN, and `melody`."""
     def run(*arguments):
         out = subprocess.run([program, *arguments], check=True, capture_output=True, text=True).stdout
         rows = list(csv.DictReader(io.StringIO(out)))
         return {name: np.array([float(row[name] or "nan") for row in rows]) for name in rows[0]}
 
     voiced, every = run("pitch", path), run("pitch", path, "aperiodicity_limit=10")
-    voice = run("voice", path)
+    voice = run("melody", path)
     yin = np.where(np.isnan(voiced["yin"]), -every["yin"], every["yin"])
     found = {"Antiphon pitch.yin": (every["seconds"], yin), "Antiphon pitch.f0": (every["seconds"], every["f0"]),
-             "Antiphon voice.f0": (voice["seconds"], voice["f0"])}
+             "Antiphon melody.f0": (voice["seconds"], voice["f0"])}
     return {name: (times, np.nan_to_num(pitches)) for name, (times, pitches) in found.items()}
 
 

@@ -36,13 +36,12 @@ static TABLE: &[Entry] = &[
     Entry { descriptor: &crate::mfcc::DESCRIPTOR, construct: crate::mfcc::construct },
     Entry { descriptor: &crate::onset::DESCRIPTOR, construct: crate::onset::construct },
     Entry { descriptor: &crate::pitch::DESCRIPTOR, construct: crate::pitch::construct },
-    Entry { descriptor: &crate::pitch::voice::DESCRIPTOR, construct: crate::pitch::voice::construct },
+    Entry { descriptor: &crate::pitch::melody::DESCRIPTOR, construct: crate::pitch::melody::construct },
     Entry { descriptor: &crate::rhythm::DESCRIPTOR, construct: crate::rhythm::construct },
     Entry { descriptor: &crate::silence::DESCRIPTOR, construct: crate::silence::construct },
     Entry { descriptor: &crate::spectral::DESCRIPTOR, construct: crate::spectral::construct },
-    Entry { descriptor: &crate::waveform::DESCRIPTOR, construct: crate::waveform::construct },
-    Entry { descriptor: &crate::pitch::voice::DESCRIPTOR, construct: crate::pitch::voice::construct },
     Entry { descriptor: &crate::tempogram::DESCRIPTOR, construct: crate::tempogram::construct },
+    Entry { descriptor: &crate::waveform::DESCRIPTOR, construct: crate::waveform::construct },
 ];
 
 static DESCRIPTORS: LazyLock<Vec<&'static Descriptor>> =

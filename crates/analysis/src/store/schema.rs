@@ -24,6 +24,6 @@ pub const MIGRATIONS: &[Migration] = &[
         owner: "analysis",
         version: 3,
         sqlite: include_str!("sql/schema_3.sql"),
-        postgres: include_str!("sql/schema_3.sql"),
+        postgres: concat!(include_str!("sql/schema_3.sql"), include_str!("sql/layers_3.postgres.sql")),
     },
 ];

@@ -244,6 +244,7 @@ pub fn router(database: &Database, queue: &Arc<dyn Queue>, blobs: &Arc<dyn Blobs
         song_limit: LIMIT as u64,
         plan: plan::of_song(1, &plan::song_default()).encode_to_vec().into(),
         data: Arc::new(AnalysisOfSongs),
+        pool: Arc::new(Pool::new("tags", 1, Priority::Foreground)),
     };
     let (router, _) = OpenApiRouter::new()
         .merge(antiphon_catalog::write_routes(songs))

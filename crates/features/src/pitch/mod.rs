@@ -2,8 +2,8 @@
 
 mod candidates;
 mod decoder;
+pub(crate) mod melody;
 mod path;
-pub(crate) mod voice;
 mod yin;
 
 use crate::algorithm::{Algorithm, COMMON as SPEC, Needs, Spectrum, Stream};

@@ -133,10 +133,17 @@ fn stored(kind: &Kind) -> (String, String) {
     }
 }
 
-/// Runs everything there is over a minute of noise.
+/// Runs everything there is over a minute of noise and a hum: as a sensor's audio, and for what only songs have as a song.
 fn sizes() -> Result<Sizes> {
-    let stream =
-        Stream { rate: RATE, channels: 1, first_sample: 0, first_body_sample: 0, song: false, calibration_db: None };
+    let mut sizes = sizes_of(false)?;
+    for (layer, bytes) in sizes_of(true)? {
+        sizes.entry(layer).or_insert(bytes);
+    }
+    Ok(sizes)
+}
+
+fn sizes_of(song: bool) -> Result<Sizes> {
+    let stream = Stream { rate: RATE, channels: 1, first_sample: 0, first_body_sample: 0, song, calibration_db: None };
     let item = |descriptor: &&Descriptor| Item {
         algorithm: descriptor.name.to_owned(),
         outputs: descriptor.outputs.iter().map(|output| output.name.to_owned()).collect(),
@@ -146,11 +153,18 @@ fn sizes() -> Result<Sizes> {
     let items: Vec<Item> = registry().iter().map(item).collect();
     let mut session = Session::new(&items, &stream).context("the registry does not take its own outputs")?;
     let mut state = 1_u64;
+    let mut phase = 0.0_f32;
     for _ in 0..60 * 8 {
         // From 0 to 60 dB below full scale, as where something always happens.
         let amplitude = 10_f32.powf(-1.5 * (1.0 + random(&mut state)));
-        let noise: Vec<f32> = (0..RATE / 8).map(|_| amplitude * random(&mut state)).collect();
-        session.push(&[&noise]);
+        // Twice as loud as the noise, so that it has a pitch.
+        let step = (150.0 + 50.0 * random(&mut state)) / RATE as f32;
+        let sample = |_| {
+            phase = (phase + step).fract();
+            amplitude * (0.3 * random(&mut state) + 1.4 * phase - 0.7)
+        };
+        let samples: Vec<f32> = (0..RATE / 8).map(sample).collect();
+        session.push(&[&samples]);
     }
     let mut sizes = Sizes::new();
     for block in session.finish().blocks {

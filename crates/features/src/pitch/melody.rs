@@ -20,9 +20,9 @@ const PROBABILITY: &str = "probability";
 const LOW: f64 = 300.0;
 const HIGH: f64 = 2_500.0;
 
-/// The facts about `voice`.
+/// The facts about `melody`.
 pub(crate) static DESCRIPTOR: Descriptor = Descriptor {
-    name: "voice",
+    name: "melody",
     version: 1,
     family: "pitch",
     title: "Fundamental frequency of one voice, through noise",
@@ -47,13 +47,13 @@ pub(crate) static DESCRIPTOR: Descriptor = Descriptor {
                 of known pitch",
 };
 
-/// A running `voice`.
+/// A running `melody`.
 struct Voice {
     difference: Weighted,
     path: Path<(i64, i64)>,
 }
 
-/// Makes `voice` run.
+/// Makes `melody` run.
 pub(crate) fn construct(_request: &Request<'_>, _stream: &Stream) -> Box<dyn Algorithm> {
     Box::new(Voice { difference: Weighted::new(), path: Path::new() })
 }
@@ -140,7 +140,7 @@ mod tests {
 
     fn analyse(stream: &Stream, samples: &[f32]) -> Analysis {
         let channels = vec![samples; usize::from(stream.channels)];
-        run(&[Item { frames: true, ..item("voice") }], stream, &channels)
+        run(&[Item { frames: true, ..item("melody") }], stream, &channels)
     }
 
     fn frames(analysis: &Analysis) -> Vec<(i64, Vec<f32>)> {
