@@ -203,13 +203,12 @@ fn line(out: &mut String, points: impl Iterator<Item = (f64, Option<f64>)>, colo
     let mut path = String::new();
     let mut pen_is_down = false;
     for (x, y) in points {
-        match y {
-            // A lone value is a dot: the line cap makes it visible.
-            Some(y) => write!(path, "{}{x:.1} {y:.1}", if pen_is_down { "L" } else { "M" })?,
-            None => {}
-        }
-        if let (Some(y), false) = (y, pen_is_down) {
-            write!(path, "L{x:.1} {y:.1}")?;
+        if let Some(y) = y {
+            write!(path, "{}{x:.1} {y:.1}", if pen_is_down { "L" } else { "M" })?;
+            if !pen_is_down {
+                // A lone value is a dot: the line cap makes it visible.
+                write!(path, "L{x:.1} {y:.1}")?;
+            }
         }
         pen_is_down = y.is_some();
     }
