@@ -14,12 +14,14 @@ use super::{Picture, Track, colours};
 const WIDTH: f64 = 1_280.0;
 const LEFT: f64 = 72.0;
 const RIGHT: f64 = 1_264.0;
-const TOP: f64 = 64.0;
+const TOP: f64 = 86.0;
 const GAP: f64 = 22.0;
 /// Distance in dB from the loudest value of the spectrogram to black.
 const RANGE_DB: f64 = 80.0;
-/// The least range of the level panel in dB.
+/// The least range of the level panel in dB; the largest is [`RANGE_DB`].
 const LEVEL_RANGE_DB: f64 = 40.0;
+/// Pixels between marks, on average, below which they would be a grey area.
+const MARK_DISTANCE: f64 = 5.0;
 /// Steps of the time axis in seconds; the first that gives at most twelve labels is taken.
 const STEPS: [f64; 17] =
     [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 600.0, 1_800.0, 3_600.0, 7_200.0];
@@ -128,7 +130,7 @@ fn draw_waveform(out: &mut String, picture: &Picture, panel: Panel) -> Result<()
     for (times, colour, name, from, to) in
         [(&picture.beats, colours::BEAT, "beats", 0.0, 1.0), (&picture.onsets, colours::ONSET, "onsets", 0.86, 1.0)]
     {
-        if times.is_empty() {
+        if times.is_empty() || !can_be_told_apart(times) {
             continue;
         }
         write!(out, "<path stroke=\"{colour}\" stroke-width=\"1\" stroke-opacity=\"0.8\" d=\"")?;
@@ -141,13 +143,20 @@ fn draw_waveform(out: &mut String, picture: &Picture, panel: Panel) -> Result<()
     let marks: Vec<String> = [(&picture.onsets, colours::ONSET, "onsets"), (&picture.beats, colours::BEAT, "beats")]
         .iter()
         .filter(|(times, ..)| !times.is_empty())
-        .map(|(times, colour, name)| format!("<tspan fill=\"{colour}\">| {} {name}</tspan>", times.len()))
+        .map(|(times, colour, name)| {
+            let (count, note) = (times.len(), if can_be_told_apart(times) { "" } else { " (too close to draw)" });
+            format!("<tspan fill=\"{colour}\">| {count} {name}{note}</tspan>")
+        })
         .collect();
     if !marks.is_empty() {
         let y = panel.top - 6.0;
         writeln!(out, "<text x=\"{RIGHT}\" y=\"{y}\" text-anchor=\"end\">{}</text>", marks.join("  "))?;
     }
     Ok(())
+}
+
+fn can_be_told_apart(times: &[f64]) -> bool {
+    times.len() as f64 * MARK_DISTANCE <= RIGHT - LEFT
 }
 
 fn draw_spectrogram(out: &mut String, picture: &Picture, panel: Panel) -> Result<()> {
@@ -184,7 +193,7 @@ fn draw_level(out: &mut String, picture: &Picture, panel: Panel) -> Result<()> {
     let heard = values.iter().flatten().copied().filter(|value| *value > -120.0);
     let (low, high) = heard.fold((0.0_f64, -120.0_f64), |(low, high), value| (low.min(value), high.max(value)));
     let top = (high / 10.0).ceil() * 10.0;
-    let bottom = ((low / 10.0).floor() * 10.0).min(top - LEVEL_RANGE_DB).max(top - 2.0 * RANGE_DB);
+    let bottom = ((low / 10.0).floor() * 10.0).min(top - LEVEL_RANGE_DB).max(top - RANGE_DB);
     let share = |value: f64| (value - bottom) / (top - bottom);
     let step = if top - bottom > 60.0 { 20.0 } else { 10.0 };
     let mut mark = top;
