@@ -50,7 +50,7 @@ type Answer = (StatusCode, [(header::HeaderName, HeaderValue); 1], axum::Json<Ac
 #[utoipa::path(
     post, path = "/api/v1/songs", tag = "songs", operation_id = "create_song",
     params(("Content-Disposition" = Option<String>, Header, description = "`attachment; filename=\"NAME\"`: what the file is called, for the title of one whose tags have none")),
-    request_body(content = Vec<u8>, content_type = "application/octet-stream", description = "A WAV or FLAC file"),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream", description = "An audio file of any format that is decoded, told by its content"),
     responses(
         (status = 202, description = "Kept and queued for analysis", body = AcceptedSong, headers(("Location" = String, description = "The song"))),
         (status = 400, description = "An empty body, or one that breaks off", body = Problem),

@@ -41,6 +41,17 @@ pub struct Output {
     pub default: bool,
 }
 
+impl Output {
+    /// Whether a song gets one value of it for the whole: it is nothing else, or a series that has one beside.
+    pub fn has_summary(&self) -> bool {
+        match &self.kind {
+            Kind::Summary => true,
+            Kind::Series(series) => series.summary,
+            Kind::Annotation { .. } => false,
+        }
+    }
+}
+
 /// The kind of an output.
 #[derive(Debug, Serialize, PartialEq)]
 #[serde(rename_all = "snake_case")]

@@ -325,7 +325,7 @@ async fn summary(
     };
     let mut items = Vec::new();
     for descriptor in antiphon_features::registry() {
-        for output in descriptor.outputs.iter().filter(|output| output.kind == Kind::Summary) {
+        for output in descriptor.outputs.iter().filter(|output| output.has_summary()) {
             let of_output =
                 |summary: &&StoredSummary| summary.algorithm == descriptor.name && summary.output == output.name;
             let newest = stored.iter().filter(of_output).max_by_key(|summary| summary.version);

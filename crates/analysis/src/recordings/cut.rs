@@ -31,7 +31,7 @@ pub(super) struct Piece {
     pub(super) lead_in: u32,
     /// Whether no piece follows.
     pub(super) last: bool,
-    /// A FLAC or WAV file.
+    /// An audio file.
     pub(super) audio: Vec<u8>,
     /// Why the source broke off; only with `last`.
     pub(super) fault: String,

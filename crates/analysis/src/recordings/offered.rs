@@ -34,7 +34,7 @@ pub(crate) struct RecordingRequest {
     /// When the first sample after the lead-in was heard: RFC 3339 with an offset.
     #[schema(example = "2026-05-01T00:00:00Z")]
     timestamp: String,
-    /// The bytes of a WAV or FLAC file in base64, standard alphabet, padding optional.
+    /// The bytes of an audio file of any format that is decoded, in base64, standard alphabet, padding optional.
     audio_data: String,
     /// Seconds at the front that were sent before and yield nothing: 0 to 5, at most six decimals.
     #[serde(default)]

@@ -109,7 +109,7 @@ struct AcceptedView {
         ("start" = String, Query, description = "When the first sample after the lead-in was heard: RFC 3339 with an offset"),
         ("lead_in" = Option<f64>, Query, description = "Seconds at the front of the body that were sent before and yield nothing: 0 to 5, at most six decimals; default 0"),
     ),
-    request_body(content = Vec<u8>, content_type = "application/octet-stream", description = "The bytes of a WAV or FLAC file"),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream", description = "The bytes of an audio file of any format that is decoded, told by its content"),
     responses(
         (status = 202, description = "Accepted: durable, and sending it again is harmless", body = AcceptedView, headers(("Location" = String, description = "Where it can be followed"))),
         (status = 400, description = "A parameter is wrong or the body is empty", body = Problem),

@@ -107,6 +107,14 @@ async fn songs_are_counted_in_seconds_from_their_start() {
     let csv = send(&routes(&store, Principal::Reader, false), &format!("{song}/features?format=csv"), &[]).await;
     assert!(text(csv).await.starts_with("time,coverage,level.a\n0,1.0,"));
     let summary = get(&store, &format!("{song}/summary")).await;
+    let value = |page: &Value, name: &str| {
+        let items = page["items"].as_array().unwrap();
+        items.iter().find(|item| item["name"] == name).unwrap_or_else(|| panic!("{name} is no item"))["value"].clone()
+    };
+    for name in ["loudness.integrated", "loudness.range", "loudness.true_peak", "key.key", "rhythm.tempo"] {
+        assert!(value(&before, name).is_null(), "{name}");
+    }
+    assert!(value(&summary, "loudness.integrated").is_number(), "{summary}");
     assert_eq!(summary["items"].as_array().unwrap().len(), before["items"].as_array().unwrap().len());
     get(&store, &format!("{song}/annotations")).await;
 }

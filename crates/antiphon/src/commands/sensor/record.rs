@@ -32,7 +32,7 @@ const LAST_PIECES: Duration = Duration::from_secs(5);
 /// Options of `antiphon sensor record`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "The input is WAV or FLAC by its first bytes, or bare PCM with --rate. It is cut into pieces that end at multiples \
+    after_help = "The input is WAV, FLAC, MP3, Ogg or M4A by its first bytes, or bare PCM with --rate. It is cut into pieces that end at multiples \
                   of --piece since 1970, each with a lead-in of audio already sent. Every piece is kept in the spool, synced to \
                   disk, until the server has accepted it, and is sent with its original time; pieces that an earlier run left \
                   are sent first.\n\nTimes: the first sample gets its time from the clock, then samples are counted. Drift of the \

@@ -9,6 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::{Picture, Track, colours};
+use crate::commands::output::counted;
 
 /// Pixels: the whole, and where panels begin and end.
 const WIDTH: f64 = 1_280.0;
@@ -128,7 +129,7 @@ fn draw_waveform(out: &mut String, picture: &Picture, panel: Panel) -> Result<()
         writeln!(out, "Z\"/>")?;
     }
     for (times, colour, name, from, to) in
-        [(&picture.beats, colours::BEAT, "beats", 0.0, 1.0), (&picture.onsets, colours::ONSET, "onsets", 0.86, 1.0)]
+        [(&picture.beats, colours::BEAT, "beat", 0.0, 1.0), (&picture.onsets, colours::ONSET, "onset", 0.86, 1.0)]
     {
         if times.is_empty() || !can_be_told_apart(times) {
             continue;
@@ -138,14 +139,14 @@ fn draw_waveform(out: &mut String, picture: &Picture, panel: Panel) -> Result<()
             let x = x_of(picture, *time);
             write!(out, "M{x:.1} {:.1}V{:.1}", panel.at(from), panel.at(to))?;
         }
-        writeln!(out, "\"><title>{} {name}</title></path>", times.len())?;
+        writeln!(out, "\"><title>{}</title></path>", counted(times.len(), name))?;
     }
-    let marks: Vec<String> = [(&picture.onsets, colours::ONSET, "onsets"), (&picture.beats, colours::BEAT, "beats")]
+    let marks: Vec<String> = [(&picture.onsets, colours::ONSET, "onset"), (&picture.beats, colours::BEAT, "beat")]
         .iter()
         .filter(|(times, ..)| !times.is_empty())
         .map(|(times, colour, name)| {
-            let (count, note) = (times.len(), if can_be_told_apart(times) { "" } else { " (too close to draw)" });
-            format!("<tspan fill=\"{colour}\">| {count} {name}{note}</tspan>")
+            let note = if can_be_told_apart(times) { "" } else { " (too close to draw)" };
+            format!("<tspan fill=\"{colour}\">| {}{note}</tspan>", counted(times.len(), name))
         })
         .collect();
     if !marks.is_empty() {
