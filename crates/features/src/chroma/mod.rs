@@ -23,7 +23,7 @@ const TUNING: &str = "tuning";
 pub(crate) static DESCRIPTOR: Descriptor = Descriptor {
     name: "chroma",
     version: 1,
-    family: "chroma",
+    family: "tonal",
     title: "Energy by note of the octave, tonal centroid and tuning",
     about: "The mono mix-down (mean of channels) resampled to 22,050 Hz; power spectra P of 2,048 samples (periodic \
             Hann) every 512. Bin k > 0 of frequency f lies n(k) = 12 log2(f / 27.5) semitones above A0; bin 0 18 below \

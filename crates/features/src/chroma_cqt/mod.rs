@@ -20,7 +20,7 @@ const LAG: i64 = 58;
 pub(crate) static DESCRIPTOR: Descriptor = Descriptor {
     name: "chroma_cqt",
     version: 1,
-    family: "chroma",
+    family: "tonal",
     title: "Energy by note of the octave, by a constant-Q transform",
     about: "The mono mix-down (mean of channels) resampled to 22,050 Hz, x; every 512 samples, 36 filters for each of \
             the seven octaves from C1 = 32.70 Hz, at f(b) = C1 2^(b / 36) with Q = (r^2 + 1) / (r^2 - 1) = 51.9, where \

@@ -59,6 +59,18 @@ pub fn json(name: &str, found: &Found, selection: &Selection, resolution: Resolu
     object.to_string() + "\n"
 }
 
+/// Characters of a text that a table shows; nobody reads a fingerprint.
+const MOST_CHARACTERS: usize = 40;
+/// Intervals of one kind that are listed one by one; a song has thousands of onsets.
+const MOST_LISTED: usize = 20;
+
+fn shortened(text: &str) -> String {
+    if text.chars().count() <= MOST_CHARACTERS {
+        return text.to_owned();
+    }
+    text.chars().take(MOST_CHARACTERS - 3).chain("...".chars()).collect()
+}
+
 /// What people read: the file, then its values.
 pub fn people(name: &str, found: &Found, selection: &Selection, resolution: Resolution) -> String {
     let info = &found.info;
@@ -82,7 +94,7 @@ pub fn people(name: &str, found: &Found, selection: &Selection, resolution: Reso
         rows.extend(found.summaries.iter().map(|summary| {
             let (value, note) = match &summary.value {
                 SummaryValue::Number(number) => (readable(*number), String::new()),
-                SummaryValue::Text(text) => (text.clone(), String::new()),
+                SummaryValue::Text(text) => (shortened(text), String::new()),
                 SummaryValue::Missing(reason) => (String::new(), reason.clone()),
             };
             let output = output_of(summary);
@@ -100,7 +112,16 @@ pub fn people(name: &str, found: &Found, selection: &Selection, resolution: Reso
         text.push_str(&table(&headings, &found.rows.iter().map(row).collect::<Vec<Vec<String>>>()));
     }
     text.push('\n');
+    let mut told: Vec<&str> = Vec::new();
     for Annotation { kind, label, from, to, .. } in &found.annotations {
+        let count = found.annotations.iter().filter(|other| other.kind == *kind).count();
+        if count > MOST_LISTED {
+            if !told.contains(kind) {
+                told.push(kind);
+                text.push_str(&format!("{}, each in --format json\n", counted(count, kind)));
+            }
+            continue;
+        }
         let label = if label.is_empty() || label == kind { String::new() } else { format!(" {label}") };
         text.push_str(&format!("{kind}{label}: {:.3} to {:.3} s\n", *from as f64 / 1e6, *to as f64 / 1e6));
     }
