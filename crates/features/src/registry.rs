@@ -22,7 +22,7 @@ struct Entry {
     construct: Construct,
 }
 
-/// Every algorithm, in the order of the documentation. One line each.
+/// Every algorithm, in the order of their names. One line each.
 static TABLE: &[Entry] = &[
     Entry { descriptor: &crate::chroma::DESCRIPTOR, construct: crate::chroma::construct },
     Entry { descriptor: &crate::chroma_cqt::DESCRIPTOR, construct: crate::chroma_cqt::construct },
@@ -33,10 +33,10 @@ static TABLE: &[Entry] = &[
     Entry { descriptor: &crate::level::DESCRIPTOR, construct: crate::level::construct },
     Entry { descriptor: &crate::loudness::DESCRIPTOR, construct: crate::loudness::construct },
     Entry { descriptor: &crate::mel::DESCRIPTOR, construct: crate::mel::construct },
+    Entry { descriptor: &crate::pitch::melody::DESCRIPTOR, construct: crate::pitch::melody::construct },
     Entry { descriptor: &crate::mfcc::DESCRIPTOR, construct: crate::mfcc::construct },
     Entry { descriptor: &crate::onset::DESCRIPTOR, construct: crate::onset::construct },
     Entry { descriptor: &crate::pitch::DESCRIPTOR, construct: crate::pitch::construct },
-    Entry { descriptor: &crate::pitch::melody::DESCRIPTOR, construct: crate::pitch::melody::construct },
     Entry { descriptor: &crate::rhythm::DESCRIPTOR, construct: crate::rhythm::construct },
     Entry { descriptor: &crate::silence::DESCRIPTOR, construct: crate::silence::construct },
     Entry { descriptor: &crate::spectral::DESCRIPTOR, construct: crate::spectral::construct },
