@@ -71,7 +71,7 @@ pub(crate) struct VorbisHeaders {
 }
 
 impl VorbisHeaders {
-    /// Reads the identification header (Vorbis I, 4.2.2); the setup is the decoder's to read.
+    /// Reads the identification header (Vorbis I, 4.2.2); of the setup only what the decoder takes for granted.
     pub(crate) fn parse(identification: Vec<u8>, setup: Vec<u8>) -> std::result::Result<Self, AudioError> {
         let [b'\x01', b'v', b'o', b'r', b'b', b'i', b's', 0, 0, 0, 0, channels, a, b, c, d, ..] = identification[..]
         else {
@@ -79,6 +79,9 @@ impl VorbisHeaders {
         };
         let (rate, channels) = (u32::from_le_bytes([a, b, c, d]), u16::from(channels));
         crate::decode::check(rate, channels)?;
+        if !crate::vorbis::has_sound_codebooks(&setup) {
+            return Err(AudioError::Unsupported("Vorbis whose codebooks break the format's rules".into()));
+        }
         Ok(Self { rate, channels, bytes: [identification, setup].concat() })
     }
 }

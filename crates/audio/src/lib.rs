@@ -35,6 +35,7 @@ pub mod resample;
 mod sniff;
 pub mod stft;
 pub mod tags;
+mod vorbis;
 mod wav;
 
 pub use error::AudioError;
