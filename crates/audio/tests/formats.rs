@@ -339,6 +339,41 @@ fn aac_in_mp4_matroska_and_adts_is_ffmpegs() {
     }
 }
 
+/// Files of iTunes have no list of edits, but a tag that says what to leave out.
+#[test]
+fn the_tag_of_itunes_says_what_an_edit_says() {
+    let folder = Folder::new();
+    let with_edit = folder.encode("a.m4a", "-c:a aac -b:a 128k");
+    let (info, expected) = ours(&with_edit);
+    let mut bytes = fs::read(&with_edit).unwrap();
+    let find = |bytes: &[u8], name: &[u8]| bytes.windows(name.len()).position(|four| four == name).unwrap();
+    // Without its edit the file begins with the encoder's delay.
+    let edits = find(&bytes, b"edts");
+    bytes[edits..edits + 4].copy_from_slice(b"free");
+    let path = folder.at("b.m4a");
+    fs::write(&path, &bytes).unwrap();
+    assert!(ours(&path).1.len() > expected.len());
+    // The index lies last, so it can grow.
+    let atom = |kind: &[u8], body: Vec<u8>| [&(body.len() as u32 + 8).to_be_bytes()[..], kind, &body].concat();
+    let frames = expected.len() / usize::from(info.channels);
+    let text = format!(" 00000000 {:08X} {:08X} {frames:016X} 00000000", 1_024, 0);
+    let tag = [
+        atom(b"mean", b"\0\0\0\0com.apple.iTunes".to_vec()),
+        atom(b"name", b"\0\0\0\0iTunSMPB".to_vec()),
+        atom(b"data", [&[0, 0, 0, 1, 0, 0, 0, 0], text.as_bytes()].concat()),
+    ];
+    let list = atom(b"ilst", atom(b"----", tag.concat()));
+    let user_data = atom(b"udta", atom(b"meta", [vec![0; 4], list].concat()));
+    let index = find(&bytes, b"moov");
+    let length = u32::from_be_bytes(bytes[index - 4..index].try_into().unwrap());
+    assert_eq!(index - 4 + length as usize, bytes.len());
+    bytes[index - 4..index].copy_from_slice(&(length + user_data.len() as u32).to_be_bytes());
+    bytes.extend(user_data);
+    fs::write(&path, &bytes).unwrap();
+    let (found, samples) = ours(&path);
+    assert_eq!((found, samples == expected), (info, true));
+}
+
 /// ffmpeg does not leave out what `CodecDelay` of Matroska counts for AAC; we do.
 #[test]
 fn the_delay_of_aac_in_matroska_is_left_out() {

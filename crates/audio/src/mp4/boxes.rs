@@ -1,7 +1,7 @@
 //! The boxes of MP4 and QuickTime that describe an audio track (ISO/IEC 14496-12, 14496-14; Apple's "QuickTime File
 //! Format" for the older sample descriptions).
 
-use super::malformed;
+use super::{gapless, malformed};
 use crate::AudioError;
 use crate::input::Input;
 use crate::wav::{read_header, skip};
@@ -63,11 +63,12 @@ pub(super) fn each(
 ) -> Result<(), AudioError> {
     // QuickTime ends some lists with four bytes of 0.
     while source.position() + 8 <= end {
-        let Some(header) = next(source)? else { return Err(crate::coded::BROKEN_OFF) };
+        let Some((header, bytes)) = peek(source)? else { return Err(crate::coded::BROKEN_OFF) };
         let own_end = header.end.unwrap_or(end);
-        if own_end > end {
+        if own_end > end || header.start + bytes > end {
             return Err(malformed("a box is longer than the one around it"));
         }
+        source.skip(bytes)?;
         visit(source, header.kind, own_end)?;
         skip_to(source, own_end)?;
     }
@@ -90,6 +91,8 @@ pub(super) struct Movie {
     pub(super) tracks: Vec<Track>,
     /// Whether samples are described in fragments, which come later.
     pub(super) is_fragmented: bool,
+    /// What a tag of iTunes says of tracks without edits.
+    gapless: Option<Window>,
 }
 
 /// A track of sound.
@@ -165,6 +168,10 @@ impl Movie {
                 }
                 Ok(())
             }
+            b"udta" => {
+                movie.gapless = movie.gapless.or(gapless::read(source, end)?);
+                Ok(())
+            }
             b"mvex" => {
                 movie.is_fragmented = true;
                 each(source, end, |source, kind, _| {
@@ -184,7 +191,7 @@ impl Movie {
         Ok(movie)
     }
 
-    /// Which frames of a track are audio, at `rate` frames a second.
+    /// Which frames of a track are audio, at `rate` frames a second: as its edit says, or else iTunes' tag, or all.
     pub(super) fn window(&self, track: &Track, rate: u32) -> Result<Window, AudioError> {
         let scaled = |value: u64, timescale: u32, up: bool| {
             let scaled = u128::from(value) * u128::from(rate);
@@ -194,7 +201,11 @@ impl Movie {
         let all = (!self.is_fragmented).then(|| scaled(track.duration, track.timescale, false));
         let mut edits = track.edits.iter().filter(|edit| edit.start >= 0);
         let window = match (edits.next(), edits.next()) {
-            (None, _) => Window { start: 0, end: all },
+            (None, _) => {
+                let told = self.gapless.filter(|told| all.is_none_or(|all| told.start < all));
+                let start = told.map_or(0, |told| told.start);
+                Window { start, end: told.and_then(|told| told.end).into_iter().chain(all).min() }
+            }
             (Some(edit), None) => {
                 let start = scaled(edit.start.unsigned_abs(), track.timescale, false);
                 // Durations of edits are often rounded to milliseconds; that of the samples is exact.

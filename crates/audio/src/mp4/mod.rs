@@ -10,6 +10,7 @@ use crate::{AudioError, Format, SPOOL_BYTES, aac};
 mod boxes;
 mod description;
 mod fragments;
+mod gapless;
 
 use boxes::{Header, Movie, Track, Window};
 
