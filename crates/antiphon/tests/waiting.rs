@@ -84,8 +84,8 @@ fn a_role_waits_for_its_servers_recovers_by_itself_and_ends_in_time() {
     let status = child.wait().unwrap();
     let taken = begun.elapsed();
     assert!(status.success(), "{status}");
-    // One second more for threads that block, and a busy machine.
-    assert!(taken < Duration::from_secs(3 + 2), "it ended after {taken:?}");
+    // Nothing here ends by itself; what is over three seconds is threads that block, and a busy machine.
+    assert!(taken < Duration::from_secs(3 + 12), "it ended after {taken:?}");
     println!("ended after {:.1} s of a stall, 3 s were set", taken.as_secs_f64());
     assert!(!data.exists(), "a role that reaches servers only made a data folder");
 }
