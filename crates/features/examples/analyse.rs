@@ -27,14 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn analyse(path: &str, items: &[Item]) -> Result<Analysis, Box<dyn Error>> {
     let mut decoder = Decoder::open(BufReader::new(File::open(path)?), Limits::default())?;
     let info = *decoder.info();
-    let stream = Stream {
-        rate: info.rate,
-        channels: info.channels,
-        first_sample: 0,
-        first_body_sample: 0,
-        song: true,
-        calibration_db: None,
-    };
+    let stream = Stream::of_song(info.rate, info.channels);
     let mut session = Session::new(items, &stream)?;
     while let Some(block) = decoder.next_block()? {
         session.push(block.channels());

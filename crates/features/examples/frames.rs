@@ -29,7 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     writeln!(out, "seconds,{}", columns(descriptor).join(","))?;
     let mut decoder = Decoder::open(BufReader::new(File::open(path)?), Limits::default())?;
     let (rate, channels) = (decoder.info().rate, decoder.info().channels);
-    let stream = Stream { rate, channels, first_sample: 0, first_body_sample: 0, song: true, calibration_db: None };
+    let stream = Stream::of_song(rate, channels);
     let mut session = Session::new(&[item], &stream)?;
     while let Some(block) = decoder.next_block()? {
         session.push(block.channels());

@@ -34,6 +34,13 @@ pub struct Stream {
     pub calibration_db: Option<f64>,
 }
 
+impl Stream {
+    /// A song's: from sample 0 on, all of it body, its level unknown.
+    pub fn of_song(rate: u32, channels: u16) -> Stream {
+        Stream { rate, channels, first_sample: 0, first_body_sample: 0, song: true, calibration_db: None }
+    }
+}
+
 /// What an algorithm wants computed once for all that ask.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Needs {

@@ -1,5 +1,6 @@
 //! What is known of an algorithm before it runs.
 
+use antiphon_audio::stft::StftSpec;
 use serde::Serialize;
 
 /// Every fact about one algorithm.
@@ -86,7 +87,27 @@ pub struct Series {
     pub summary: bool,
 }
 
+impl Kind {
+    /// A series of frames that is stored as moments of each second ([`Series::frames`]).
+    pub(crate) const fn frames(dimensions: u16, layer: &'static str, hop: Hop) -> Kind {
+        Kind::Series(Series::frames(dimensions, layer, hop))
+    }
+}
+
 impl Series {
+    /// Frames stored as moments: of scalars also the smallest and largest, which vectors are too many for.
+    pub(crate) const fn frames(dimensions: u16, layer: &'static str, hop: Hop) -> Series {
+        Series {
+            dimensions,
+            aggregate: Aggregate::Moments,
+            layer,
+            histogram: None,
+            stats: if dimensions == 1 { &["mean", "stddev", "min", "max"] } else { &["mean", "stddev"] },
+            hop: Some(hop),
+            summary: false,
+        }
+    }
+
     /// The layer that holds a stat (`leq`, `l90`), or `None` if this output does not store it.
     pub fn layer_of(&self, stat: &str) -> Option<&'static str> {
         if self.stats.contains(&stat) && stat != PERCENTILES {
@@ -145,6 +166,13 @@ pub struct Hop {
     pub samples: u32,
     /// Denominator, such as 22,050.
     pub rate: u32,
+}
+
+impl Hop {
+    /// That of a transform.
+    pub(crate) const fn of(spec: &StftSpec) -> Hop {
+        Hop { samples: spec.hop, rate: spec.rate }
+    }
 }
 
 /// What is stored per second and merged upwards.

@@ -1,7 +1,7 @@
 //! How much of the sound is percussive, by medians along time and along frequency.
 
 use crate::algorithm::{Algorithm, COMMON as SPEC, Needs, Spectrum, Stream};
-use crate::descriptor::{Aggregate, Descriptor, Hop, Kind, Output, Series};
+use crate::descriptor::{Descriptor, Hop, Kind, Output};
 use crate::median::{medians, mirrored, replace};
 use crate::registry::Request;
 use crate::session::Sink;
@@ -31,15 +31,7 @@ pub(crate) static DESCRIPTOR: Descriptor = Descriptor {
     outputs: &[Output {
         name: "percussive",
         title: "Percussive share of the energy",
-        kind: Kind::Series(Series {
-            dimensions: 1,
-            aggregate: Aggregate::Moments,
-            layer: "main",
-            histogram: None,
-            stats: &["mean", "stddev", "min", "max"],
-            hop: Some(Hop { samples: SPEC.hop, rate: SPEC.rate }),
-            summary: false,
-        }),
+        kind: Kind::frames(1, "main", Hop::of(&SPEC)),
         unit: "1",
         labels: &[],
         default: true,

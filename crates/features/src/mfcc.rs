@@ -1,7 +1,7 @@
 //! Mel-frequency cepstral coefficients.
 
 use crate::algorithm::{Algorithm, COMMON as SPEC, Needs, Spectrum, Stream};
-use crate::descriptor::{Aggregate, Descriptor, Hop, Kind, Output, Series};
+use crate::descriptor::{Descriptor, Hop, Kind, Output};
 use crate::lanes::dot;
 use crate::registry::Request;
 use crate::session::Sink;
@@ -27,15 +27,7 @@ pub(crate) static DESCRIPTOR: Descriptor = Descriptor {
     outputs: &[Output {
         name: "",
         title: "Coefficients 0 to 19",
-        kind: Kind::Series(Series {
-            dimensions: COEFFICIENTS as u16,
-            aggregate: Aggregate::Moments,
-            layer: "mfcc",
-            histogram: None,
-            stats: &["mean", "stddev"],
-            hop: Some(Hop { samples: SPEC.hop, rate: SPEC.rate }),
-            summary: false,
-        }),
+        kind: Kind::frames(COEFFICIENTS as u16, "mfcc", Hop::of(&SPEC)),
         unit: "1",
         labels: &[
             "0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16", "17", "18",

@@ -155,7 +155,7 @@ mod tests {
     }
 
     fn song(channels: u16) -> Stream {
-        Stream { rate: RATE, channels, first_sample: 0, first_body_sample: 0, song: true, calibration_db: None }
+        Stream::of_song(RATE, channels)
     }
 
     fn places(annotations: &[Annotation]) -> Vec<(i64, i64)> {

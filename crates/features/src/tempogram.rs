@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::algorithm::{Algorithm, COMMON as SPEC, Needs, Spectrum, Stream};
-use crate::descriptor::{Aggregate, Descriptor, Hop, Kind, Output, Series};
+use crate::descriptor::{Descriptor, Hop, Kind, Output};
 use crate::lanes::dot;
 use crate::onset::Strength;
 use crate::registry::Request;
@@ -26,15 +26,7 @@ pub(crate) static DESCRIPTOR: Descriptor = Descriptor {
     outputs: &[Output {
         name: "",
         title: "Likeness of the onset strength to itself; labels are lags in seconds",
-        kind: Kind::Series(Series {
-            dimensions: WINDOW as u16,
-            aggregate: Aggregate::Moments,
-            layer: "tempogram",
-            histogram: None,
-            stats: &["mean", "stddev"],
-            hop: Some(Hop { samples: SPEC.hop, rate: SPEC.rate }),
-            summary: false,
-        }),
+        kind: Kind::frames(WINDOW as u16, "tempogram", Hop::of(&SPEC)),
         unit: "1",
         labels: &LAGS,
         default: false,

@@ -11,7 +11,7 @@ pub(crate) fn sensor(rate: u32, channels: u16, first: i64) -> Stream {
 
 /// A song's stream.
 pub(crate) fn song(rate: u32, channels: u16) -> Stream {
-    Stream { song: true, ..sensor(rate, channels, 0) }
+    Stream::of_song(rate, channels)
 }
 
 /// An item of a plan with all default outputs.

@@ -1,7 +1,7 @@
 //! What the samples of a frame say without a transform.
 
 use crate::algorithm::{Algorithm, COMMON as SPEC, Needs, Spectrum, Stream};
-use crate::descriptor::{Aggregate, Descriptor, Hop, Kind, Output, Series};
+use crate::descriptor::{Descriptor, Hop, Kind, Output};
 use crate::lanes::dot;
 use crate::registry::Request;
 use crate::session::Sink;
@@ -34,15 +34,7 @@ pub(crate) static DESCRIPTOR: Descriptor = Descriptor {
 };
 
 const fn output(name: &'static str, title: &'static str) -> Output {
-    let kind = Kind::Series(Series {
-        dimensions: 1,
-        aggregate: Aggregate::Moments,
-        layer: "main",
-        histogram: None,
-        stats: &["mean", "stddev", "min", "max"],
-        hop: Some(Hop { samples: SPEC.hop, rate: SPEC.rate }),
-        summary: false,
-    });
+    let kind = Kind::frames(1, "main", Hop::of(&SPEC));
     Output { name, title, kind, unit: "1", labels: &[], default: true }
 }
 

@@ -4,7 +4,7 @@ mod bank;
 mod tuning;
 
 use crate::algorithm::{Algorithm, COMMON as SPEC, Needs, Spectrum, Stream};
-use crate::descriptor::{Aggregate, Descriptor, Hop, Kind, Output, Series};
+use crate::descriptor::{Descriptor, Hop, Kind, Output};
 use crate::registry::Request;
 use crate::session::{Sink, SummaryValue};
 use bank::Bank;
@@ -46,7 +46,7 @@ pub(crate) static DESCRIPTOR: Descriptor = Descriptor {
         Output {
             name: STFT,
             title: "Energy of each note, the largest is 1",
-            kind: series(NOTES as u16, STFT),
+            kind: Kind::frames(NOTES as u16, STFT, Hop::of(&SPEC)),
             unit: "1",
             labels: &NAMES,
             default: true,
@@ -54,7 +54,7 @@ pub(crate) static DESCRIPTOR: Descriptor = Descriptor {
         Output {
             name: TONNETZ,
             title: "Tonal centroid: where the chroma lies on circles of fifths, minor and major thirds",
-            kind: series(DIRECTIONS as u16, TONNETZ),
+            kind: Kind::frames(DIRECTIONS as u16, TONNETZ, Hop::of(&SPEC)),
             unit: "1",
             labels: &["fifths x", "fifths y", "minor thirds x", "minor thirds y", "major thirds x", "major thirds y"],
             default: false,
@@ -72,18 +72,6 @@ pub(crate) static DESCRIPTOR: Descriptor = Descriptor {
     reference: "librosa 0.11 at sr=22050: feature.chroma_stft(y=y, tuning=0.0), feature.tonnetz(chroma=that), 100 * \
                 estimate_tuning(y=y)",
 };
-
-const fn series(dimensions: u16, layer: &'static str) -> Kind {
-    Kind::Series(Series {
-        dimensions,
-        aggregate: Aggregate::Moments,
-        layer,
-        histogram: None,
-        stats: &["mean", "stddev"],
-        hop: Some(Hop { samples: SPEC.hop, rate: SPEC.rate }),
-        summary: false,
-    })
-}
 
 /// A running `chroma`.
 struct Chroma {

@@ -6,7 +6,7 @@ mod octaves;
 
 use crate::algorithm::{Algorithm, COMMON as SPEC, Needs, Spectrum, Stream};
 use crate::chroma::{NAMES, NOTES, by_largest};
-use crate::descriptor::{Aggregate, Descriptor, Hop, Kind, Output, Series};
+use crate::descriptor::{Descriptor, Hop, Kind, Output};
 use crate::registry::Request;
 use crate::session::Sink;
 use kernels::{Kernels, PER_OCTAVE};
@@ -38,15 +38,7 @@ pub(crate) static DESCRIPTOR: Descriptor = Descriptor {
     outputs: &[Output {
         name: "",
         title: "Magnitude of each note, the largest is 1",
-        kind: Kind::Series(Series {
-            dimensions: NOTES as u16,
-            aggregate: Aggregate::Moments,
-            layer: "chroma_cqt",
-            histogram: None,
-            stats: &["mean", "stddev"],
-            hop: Some(Hop { samples: SPEC.hop, rate: SPEC.rate }),
-            summary: false,
-        }),
+        kind: Kind::frames(NOTES as u16, "chroma_cqt", Hop::of(&SPEC)),
         unit: "1",
         labels: &NAMES,
         default: true,

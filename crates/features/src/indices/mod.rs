@@ -4,7 +4,7 @@ mod frame;
 mod sums;
 
 use crate::algorithm::{Algorithm, COMMON as SPEC, Needs, Spectrum, Stream};
-use crate::descriptor::{Aggregate, Descriptor, Hop, Kind, Output, Series};
+use crate::descriptor::{Descriptor, Hop, Kind, Output, Series};
 use crate::registry::Request;
 use crate::session::{Sink, SummaryValue};
 use frame::Frame;
@@ -76,15 +76,7 @@ const fn output(name: &'static str, title: &'static str, layer: &'static str) ->
     Output {
         name,
         title,
-        kind: Kind::Series(Series {
-            dimensions: 1,
-            aggregate: Aggregate::Moments,
-            layer,
-            histogram: None,
-            stats: &["mean", "stddev", "min", "max"],
-            hop: Some(Hop { samples: SECONDS, rate: 1 }),
-            summary: true,
-        }),
+        kind: Kind::Series(Series { summary: true, ..Series::frames(1, layer, Hop { samples: SECONDS, rate: 1 }) }),
         unit: "1",
         labels: &[],
         default: true,

@@ -36,15 +36,7 @@ pub(crate) static DESCRIPTOR: Descriptor = Descriptor {
         Output {
             name: "",
             title: "Power in 128 mel bands; labels are centres in Hz",
-            kind: Kind::Series(Series {
-                dimensions: BANDS as u16,
-                aggregate: Aggregate::Moments,
-                layer: "mel",
-                histogram: None,
-                stats: &["mean", "stddev"],
-                hop: Some(Hop { samples: SPEC.hop, rate: SPEC.rate }),
-                summary: false,
-            }),
+            kind: Kind::frames(BANDS as u16, "mel", Hop::of(&SPEC)),
             unit: "dB",
             labels: &MEL_CENTRES,
             default: false,

@@ -4,7 +4,7 @@ mod peaks;
 mod strength;
 
 use crate::algorithm::{Algorithm, COMMON as SPEC, Needs, Spectrum, Stream};
-use crate::descriptor::{Aggregate, Descriptor, Hop, Kind, Output, Parameter, Series};
+use crate::descriptor::{Descriptor, Hop, Kind, Output, Parameter};
 use crate::registry::Request;
 use crate::session::Sink;
 use peaks::Running;
@@ -44,15 +44,7 @@ pub(crate) static DESCRIPTOR: Descriptor = Descriptor {
         Output {
             name: STRENGTH,
             title: "Mean rise of the mel bands since the frame before",
-            kind: Kind::Series(Series {
-                dimensions: 1,
-                aggregate: Aggregate::Moments,
-                layer: STRENGTH,
-                histogram: None,
-                stats: &["mean", "stddev", "min", "max"],
-                hop: Some(Hop { samples: SPEC.hop, rate: SPEC.rate }),
-                summary: false,
-            }),
+            kind: Kind::frames(1, STRENGTH, Hop::of(&SPEC)),
             unit: "dB",
             labels: &[],
             default: true,

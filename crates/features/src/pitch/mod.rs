@@ -7,7 +7,7 @@ mod path;
 mod yin;
 
 use crate::algorithm::{Algorithm, COMMON as SPEC, Needs, Spectrum, Stream};
-use crate::descriptor::{Aggregate, Descriptor, Hop, Kind, Output, Parameter, Series};
+use crate::descriptor::{Descriptor, Hop, Kind, Output, Parameter};
 use crate::registry::Request;
 use crate::session::Sink;
 use path::{Found, Path};
@@ -75,22 +75,7 @@ const fn output(
     layer: &'static str,
     default: bool,
 ) -> Output {
-    Output {
-        name,
-        title,
-        kind: Kind::Series(Series {
-            dimensions: 1,
-            aggregate: Aggregate::Moments,
-            layer,
-            histogram: None,
-            stats: &["mean", "stddev", "min", "max"],
-            hop: Some(Hop { samples: SPEC.hop, rate: SPEC.rate }),
-            summary: false,
-        }),
-        unit,
-        labels: &[],
-        default,
-    }
+    Output { name, title, kind: Kind::frames(1, layer, Hop::of(&SPEC)), unit, labels: &[], default }
 }
 
 /// A running `pitch`.

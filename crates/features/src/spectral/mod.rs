@@ -4,7 +4,7 @@ mod contrast;
 mod shape;
 
 use crate::algorithm::{Algorithm, COMMON as SPEC, Needs, Spectrum, Stream};
-use crate::descriptor::{Aggregate, Descriptor, Hop, Kind, Output, Series};
+use crate::descriptor::{Descriptor, Hop, Kind, Output};
 use crate::registry::Request;
 use crate::session::Sink;
 use contrast::Contrast;
@@ -58,7 +58,7 @@ pub(crate) static DESCRIPTOR: Descriptor = Descriptor {
         Output {
             name: CONTRAST,
             title: "Peaks over valleys in seven octave bands; labels are their lower ends in Hz",
-            kind: series(contrast::BANDS as u16, CONTRAST, &["mean", "stddev"]),
+            kind: Kind::frames(contrast::BANDS as u16, CONTRAST, Hop::of(&SPEC)),
             unit: "dB",
             labels: &["0", "200", "400", "800", "1600", "3200", "6400"],
             default: false,
@@ -77,20 +77,8 @@ const fn scalar(
     layer: &'static str,
     default: bool,
 ) -> Output {
-    let kind = series(1, layer, &["mean", "stddev", "min", "max"]);
+    let kind = Kind::frames(1, layer, Hop::of(&SPEC));
     Output { name, title, kind, unit, labels: &[], default }
-}
-
-const fn series(dimensions: u16, layer: &'static str, stats: &'static [&'static str]) -> Kind {
-    Kind::Series(Series {
-        dimensions,
-        aggregate: Aggregate::Moments,
-        layer,
-        histogram: None,
-        stats,
-        hop: Some(Hop { samples: SPEC.hop, rate: SPEC.rate }),
-        summary: false,
-    })
 }
 
 /// A running `spectral`.

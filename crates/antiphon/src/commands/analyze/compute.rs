@@ -8,7 +8,7 @@ use std::path::Path;
 use antiphon_audio::decode::{Decoder, Info, Limits};
 use antiphon_features::algorithm::Stream;
 use antiphon_features::cells::{Cell, decode_block, layer, merge_cells, merge_partials, one_second, value};
-use antiphon_features::session::{Annotation, Block, Session, Summary};
+use antiphon_features::session::{Analysis, Annotation, Block, Item, Session, Summary};
 use anyhow::{Context, Result, anyhow};
 
 use super::select::{Column, Selection};
@@ -49,33 +49,54 @@ type Cells = BTreeMap<i64, Cell>;
 /// # Errors
 /// When it cannot be read or is no audio that is decoded. One that breaks off later is analysed up to there.
 pub fn analyze(path: &Path, selection: &Selection, resolution: Resolution) -> Result<Found> {
-    let file = File::open(path).context("it cannot be read")?;
-    let mut decoder = Decoder::open_seekable(file, Limits::default())?;
-    let info = *decoder.info();
-    let stream = Stream {
-        rate: info.rate,
-        channels: info.channels,
-        first_sample: 0,
-        first_body_sample: 0,
-        song: true,
-        calibration_db: None,
-    };
-    let mut session = Session::new(&selection.items, &stream)?;
     let mut blocks = Vec::new();
-    let broken = loop {
-        match decoder.next_block() {
-            Ok(Some(block)) => session.push(block.channels()),
-            Ok(None) => break None,
-            Err(error) => break Some(error.to_string()),
-        }
-        blocks.append(&mut session.take_blocks());
-    };
-    let duration = decoder.position() as f64 / f64::from(info.rate);
-    let analysis = session.finish();
+    let Reading { info, duration, analysis, broken } = read(path, &selection.items, |_, mut ready| {
+        blocks.append(&mut ready);
+        Ok(())
+    })?;
     blocks.extend(analysis.blocks);
     let rows = rows(&blocks, &selection.columns, resolution)?;
     let (annotations, summaries) = (analysis.annotations, analysis.summaries);
     Ok(Found { info, duration, rows, annotations, summaries, broken })
+}
+
+/// What reading a file to its end gives.
+pub(super) struct Reading {
+    /// What the file is.
+    pub(super) info: Info,
+    /// Seconds of audio.
+    pub(super) duration: f64,
+    /// What was found last, and what is known of the whole.
+    pub(super) analysis: Analysis,
+    /// Why the end of the file is missing, if it is.
+    pub(super) broken: Option<String>,
+}
+
+/// Reads a file and analyses it as a song; `each` gets the channels of every decoded block and what has become ready with it.
+///
+/// # Errors
+/// When the file cannot be read, is no audio that is decoded, or an error of `each`. One that breaks off later is read up to there.
+pub(super) fn read(
+    path: &Path,
+    items: &[Item],
+    mut each: impl FnMut(&[&[f32]], Vec<Block>) -> Result<()>,
+) -> Result<Reading> {
+    let file = File::open(path).context("it cannot be read")?;
+    let mut decoder = Decoder::open_seekable(file, Limits::default())?;
+    let info = *decoder.info();
+    let mut session = Session::new(items, &Stream::of_song(info.rate, info.channels))?;
+    let broken = loop {
+        match decoder.next_block() {
+            Ok(Some(block)) => {
+                session.push(block.channels());
+                each(block.channels(), session.take_blocks())?;
+            }
+            Ok(None) => break None,
+            Err(error) => break Some(error.to_string()),
+        }
+    };
+    let duration = decoder.position() as f64 / f64::from(info.rate);
+    Ok(Reading { info, duration, analysis: session.finish(), broken })
 }
 
 fn rows(blocks: &[Block], columns: &[Column], resolution: Resolution) -> Result<Vec<(i64, Vec<Option<f32>>)>> {

@@ -6,17 +6,16 @@
 mod colours;
 mod draw;
 
-use std::fs::File;
-use std::io::BufReader;
 use std::path::Path;
 
-use antiphon_audio::decode::{Decoder, Info, Limits};
-use antiphon_features::algorithm::Stream;
+use antiphon_audio::decode::Info;
 use antiphon_features::cells::{FRAMES, decode_frames, frame_columns};
 use antiphon_features::descriptor::Hop;
 use antiphon_features::find;
-use antiphon_features::session::{Annotation, Block, Item, Session, Summary};
+use antiphon_features::session::{Annotation, Block, Item, Summary};
 use anyhow::{Context, Result};
+
+use super::compute::{Reading, read};
 
 /// Most bins over time; at least half as many are in use once a file is longer.
 const MOST_BINS: usize = 2_400;
@@ -64,17 +63,6 @@ struct Envelope {
 /// # Errors
 /// When it cannot be read or is no audio that is decoded. One that breaks off later is drawn up to there.
 pub(super) fn picture(path: &Path) -> Result<Picture> {
-    let file = File::open(path).context("it cannot be read")?;
-    let mut decoder = Decoder::open(BufReader::new(file), Limits::default())?;
-    let info = *decoder.info();
-    let stream = Stream {
-        rate: info.rate,
-        channels: info.channels,
-        first_sample: 0,
-        first_body_sample: 0,
-        song: true,
-        calibration_db: None,
-    };
     let item = |algorithm: &str, outputs: &[&str], frames| Item {
         algorithm: algorithm.to_owned(),
         outputs: outputs.iter().map(|name| (*name).to_owned()).collect(),
@@ -91,21 +79,11 @@ pub(super) fn picture(path: &Path) -> Result<Picture> {
         item("loudness", &["integrated"], false),
     ];
     let mut tracks = [Track::new("mel", "")?, Track::new("level", "a")?, Track::new("pitch", "f0")?];
-    let mut session = Session::new(&items, &stream)?;
     let mut waveform = Envelope { per_bin: 1, next: 0, bins: Vec::new() };
-    let broken = loop {
-        match decoder.next_block() {
-            Ok(Some(block)) => {
-                waveform.add(block.channels());
-                session.push(block.channels());
-            }
-            Ok(None) => break None,
-            Err(error) => break Some(error.to_string()),
-        }
-        fold(&mut tracks, &session.take_blocks())?;
-    };
-    let duration = decoder.position() as f64 / f64::from(info.rate);
-    let analysis = session.finish();
+    let Reading { info, duration, analysis, broken } = read(path, &items, |channels, blocks| {
+        waveform.add(channels);
+        fold(&mut tracks, &blocks)
+    })?;
     fold(&mut tracks, &analysis.blocks)?;
     let starts = |kind: &str| starts(&analysis.annotations, kind);
     let [spectrogram, level, pitch] = tracks;
