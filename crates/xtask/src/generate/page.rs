@@ -23,12 +23,14 @@ pub fn page(descriptor: &Descriptor, sound: &str, passages: &Passages, sizes: &S
     if parity.is_empty() && accuracy.is_empty() {
         bail!("docs/accuracy.md has no passage and no row for the page of {name}");
     }
-    if !parity.is_empty() {
-        write!(page, "\n## Parity\n\n{parity}\n")?;
-    }
-    if !accuracy.is_empty() {
-        write!(page, "\n## Accuracy on known truth\n\n{accuracy}\n")?;
-    }
+    // Whoever misses one of them is told why.
+    let parity = if parity.is_empty() { "Nothing to be equal to: the definition is our own." } else { &parity };
+    let accuracy = if accuracy.is_empty() {
+        "Not measured: there is no truth beside the definition, and parity is with that."
+    } else {
+        &accuracy
+    };
+    write!(page, "\n## Parity\n\n{parity}\n\n## Accuracy on known truth\n\n{accuracy}\n")?;
     let pieces = quote(passages::Kind::Pieces)?;
     if !pieces.is_empty() {
         write!(page, "\n## Pieces against the whole\n\n")?;
