@@ -3,9 +3,13 @@
 mod algorithms;
 mod compatibility;
 mod guarantees;
+mod page;
+mod passages;
+mod pictures;
 
 use std::path::{Path, PathBuf};
 
+use antiphon_features::registry;
 use anyhow::{Context, Result, bail};
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
@@ -39,28 +43,59 @@ pub fn run(check: bool) -> Result<()> {
         put(&root, target, messages(&root, schema, output)?, check, &mut differing)?;
     }
     put(&root, "docs/guarantees.md", guarantees::page(&root)?, check, &mut differing)?;
-    put(&root, "crates/features/src/sizes.rs", algorithms::code()?, check, &mut differing)?;
-    put(&root, "docs/algorithms.md", algorithms::page()?, check, &mut differing)?;
+    let sizes = algorithms::sizes()?;
+    put(&root, "crates/features/src/sizes.rs", algorithms::code(&sizes)?, check, &mut differing)?;
+    put(&root, "docs/algorithms.md", algorithms::index(&sizes)?, check, &mut differing)?;
+    pages(&root, &sizes, check, &mut differing)?;
     if !differing.is_empty() {
         bail!("not as generated: {}; run `cargo xtask generate` and commit", differing.join(", "));
     }
     Ok(())
 }
 
+/// Where the pages of algorithms and their pictures are: nothing else is there.
+const PAGES: &str = "docs/algorithms";
+
+fn pages(root: &Path, sizes: &algorithms::Sizes, check: bool, differing: &mut Vec<String>) -> Result<()> {
+    let folder = root.join(PAGES);
+    std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {PAGES}"))?;
+    let passages = passages::Passages::read(root)?;
+    let mut known = Vec::new();
+    for descriptor in registry() {
+        let (page, picture) = (format!("{}.md", descriptor.name), format!("{}.svg", descriptor.name));
+        let drawn = pictures::draw(root, descriptor)?;
+        let text = page::page(descriptor, drawn.sound, &passages, sizes)?;
+        put(root, &format!("{PAGES}/{page}"), text, check, differing)?;
+        // A picture made on another processor stays as it is.
+        let there = std::fs::read_to_string(folder.join(&picture)).unwrap_or_default();
+        if !pictures::alike(&there, &drawn.svg) {
+            put(root, &format!("{PAGES}/{picture}"), drawn.svg, check, differing)?;
+        }
+        known.extend([page, picture]);
+    }
+    for entry in std::fs::read_dir(&folder)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if !known.contains(&name) {
+            if check {
+                differing.push(format!("{PAGES}/{name}, of no algorithm"));
+            } else {
+                std::fs::remove_file(&path).with_context(|| format!("cannot remove {PAGES}/{name}"))?;
+                println!("removed {PAGES}/{name}");
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Writes a file that is not as it should be; with `check` only names it.
-fn put(
-    root: &Path,
-    target: &'static str,
-    content: impl AsRef<[u8]>,
-    check: bool,
-    differing: &mut Vec<&'static str>,
-) -> Result<()> {
+fn put(root: &Path, target: &str, content: impl AsRef<[u8]>, check: bool, differing: &mut Vec<String>) -> Result<()> {
     let path = root.join(target);
     if std::fs::read(&path).unwrap_or_default() == content.as_ref() {
         return Ok(());
     }
     if check {
-        differing.push(target);
+        differing.push(target.to_owned());
         return Ok(());
     }
     std::fs::write(&path, content).with_context(|| format!("cannot write {target}"))?;

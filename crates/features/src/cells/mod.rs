@@ -25,7 +25,10 @@ pub use loudness::{Energies, Gated, Loudness, SLOT, Slot};
 pub use overlap::{TOLERANCE, counting};
 pub use value::{SILENCE_DB, decibels, value};
 
+use std::collections::BTreeMap;
+
 use crate::descriptor::{Aggregate, Descriptor, Output, Series};
+use crate::session::Block;
 
 /// Microseconds in a second.
 pub const SECOND: u32 = 1_000_000;
@@ -223,6 +226,21 @@ pub fn one_second(layer: &'static Layer, previous_three: [Option<&Cell>; 3], own
         _ => None,
     });
     Cell { layer, heard: own.heard, values: Values::Loudness(Loudness::derive(before, energies)) }
+}
+
+/// The 1 s cells of a layer, made of the blocks of one recording (or song) alone; blocks of other layers are passed over.
+///
+/// # Errors
+/// For a block that does not hold what its layer says.
+pub fn seconds(layer: &'static Layer, blocks: &[Block]) -> Result<BTreeMap<i64, Cell>, CellError> {
+    let mut own = BTreeMap::new();
+    for block in blocks.iter().filter(|block| block.algorithm == layer.id.algorithm && block.layer == layer.id.layer) {
+        for partial in decode_block(layer, block.minute, &block.data)? {
+            own.insert(partial.second, merge_partials(layer, &[&partial]));
+        }
+    }
+    let second = |at: &i64, cell: &Cell| one_second(layer, [3, 2, 1].map(|before| own.get(&(at - before))), cell);
+    Ok(own.iter().map(|(at, cell)| (*at, second(at, cell))).collect())
 }
 
 /// Merges cells, given in time order, into one of a coarser resolution. Loudness must be derived

@@ -1,7 +1,7 @@
 //! Parity: every algorithm that follows a reference implementation, against what that made of the same signals.
 //!
-//! `golden/NAME.f32` is what the script `make_NAME.py` wrote beside this file; `signals.py` and `signals.rs` make the same
-//! signals. One module for each algorithm.
+//! `golden/NAME.f32` is what `make.py` wrote by the script `make_NAME.py` beside this file; `signals.py` and `signals.rs` make the
+//! same signals. One module for each algorithm, and one that runs the scripts again.
 
 #![expect(clippy::unwrap_used, reason = "a test helper that panics says what failed")]
 
@@ -14,6 +14,7 @@ mod mel;
 mod mfcc;
 mod onset;
 mod pitch;
+mod scripts;
 mod signals;
 mod spectral;
 mod tempogram;

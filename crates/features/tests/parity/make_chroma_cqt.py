@@ -1,9 +1,10 @@
-"""Writes golden/chroma_cqt.f32: librosa's constant-Q chroma, frames x 12, of a transform whose filters are whole."""
+"""golden/chroma_cqt.f32: librosa's constant-Q chroma, frames x 12, of a transform whose filters are whole."""
 
 import librosa
 import numpy as np
 
 import signals
+from golden import frames
 
 
 def chroma(y):
@@ -11,4 +12,4 @@ def chroma(y):
     return librosa.feature.chroma_cqt(C=np.abs(transform), sr=signals.RATE, bins_per_octave=36).T
 
 
-signals.write("chroma_cqt", [chroma(y) for y in signals.all()])
+FILES = {"chroma_cqt": frames(chroma)}

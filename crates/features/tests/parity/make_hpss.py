@@ -1,10 +1,10 @@
-"""Writes golden/hpss.f32: by frame, the energy of librosa's percussive part over that of both parts; NaN in silence."""
+"""golden/hpss.f32: by frame, the energy of librosa's percussive part over that of both parts; NaN in silence."""
 
 import librosa
 import numpy as np
 
-import make_pitch
 import signals
+from golden import frames
 
 
 def share(y):
@@ -15,6 +15,4 @@ def share(y):
         return p / (p + h)
 
 
-if __name__ == "__main__":
-    signals.write("hpss", [share(y) for y in signals.all()])
-    signals.write("hpss_voices", [share(y) for y in make_pitch.voices()], make_pitch.voices())
+FILES = {"hpss": frames(share), "hpss_voices": frames(share, signals.voices())}

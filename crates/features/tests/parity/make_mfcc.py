@@ -1,8 +1,9 @@
-"""Writes golden/mfcc.f32: librosa's cepstral coefficients, frames x 20."""
+"""golden/mfcc.f32: librosa's cepstral coefficients, frames x 20."""
 
 import librosa
 
 import signals
+from golden import frames
 
 
 def mfcc(y):
@@ -10,4 +11,4 @@ def mfcc(y):
     return librosa.feature.mfcc(S=librosa.power_to_db(power, top_db=None), n_mfcc=20).T
 
 
-signals.write("mfcc", [mfcc(y) for y in signals.all()])
+FILES = {"mfcc": frames(mfcc)}

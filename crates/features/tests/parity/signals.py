@@ -1,9 +1,6 @@
-"""The signals of all parity tests, the same as in signals.rs, and what every make_NAME.py needs.
+"""The signals of all parity tests, the same as in signals.rs and voices.rs. golden.py says how they are used."""
 
-    python3 -m venv VENV && VENV/bin/pip install -r requirements.txt
-    VENV/bin/python make_NAME.py
-"""
-
+import functools
 import pathlib
 
 import numpy as np
@@ -75,37 +72,83 @@ def resample(y, rate):
     return out.astype(np.float32)
 
 
-def signals():
-    """Pairs of rate and samples, in the order of the golden files."""
-    found = [(RATE, synthetic(i, RATE, 100 if i == 19 else 6_000 + 371 * i)) for i in range(20)]
+class Signal:
+    """One channel of samples, made when they are asked for."""
+
+    def __init__(self, name, rate, length, make):
+        self.name, self.rate, self.length, self._make = name, rate, length, make
+
+    @functools.cached_property
+    def samples(self):
+        """At its own rate, f32."""
+        return self._make()
+
+    @functools.cached_property
+    def common(self):
+        """At 22,050 samples a second, f32."""
+        return resample(self.samples, self.rate)
+
+    @property
+    def common_length(self):
+        """Samples of `common`."""
+        return -(-self.length * RATE // self.rate)
+
+
+def made(number, rate, length):
+    return Signal(f"synthetic {number} at {rate}", rate, length, lambda: synthetic(number, rate, length))
+
+
+@functools.cache
+def real():
+    """Ten cuts of real sound."""
+    found = []
     for path in sorted((HERE / "signals").glob("*.flac")):
         samples, rate = soundfile.read(path, dtype="float32")
-        found.append((rate, samples))
+        found.append(Signal(path.stem, rate, len(samples), lambda samples=samples: samples))
+    return found
+
+
+@functools.cache
+def short():
+    """The 36 signals, in the order of the golden files."""
     others = [(3, 8_000, 4_000), (11, 48_000, 24_000), (8, 96_000, 40_000), (18, 32_000, 16_000), (9, 16_000, 8_000),
               (12, 44_100, 22_000)]
-    found += [(rate, synthetic(number, rate, n)) for number, rate, n in others]
-    return found
+    first = [made(i, RATE, 100 if i == 19 else 6_000 + 371 * i) for i in range(20)]
+    return first + real() + [made(*other) for other in others]
 
 
+@functools.cache
 def long():
-    """Pairs of rate and samples, of signals of 10 s and more: real sound end to end, and synthetic ones."""
-    real = [soundfile.read(path, dtype="float32") for path in sorted((HERE / "signals").glob("*.flac"))]
-    by_rate = {}
-    for samples, rate in real:
-        by_rate.setdefault(rate, []).append(samples)
-    found = [(rate, np.tile(np.concatenate(by_rate[rate]), 3)) for rate in sorted(by_rate)]
-    found += [(rate, synthetic(number, rate, 12 * rate)) for number, rate in [(11, RATE), (18, RATE), (17, RATE), (3, 16_000)]]
-    return found
+    """Signals of 10 s and more: real sound end to end, and synthetic ones."""
+    found = []
+    for rate in sorted({signal.rate for signal in real()}):
+        whole = np.tile(np.concatenate([signal.samples for signal in real() if signal.rate == rate]), 3)
+        found.append(Signal(f"real sound at {rate}", rate, len(whole), lambda whole=whole: whole))
+    return found + [made(number, rate, 12 * rate) for number, rate in [(11, RATE), (18, RATE), (17, RATE), (3, 16_000)]]
 
 
-def all():
-    """Every signal at 22,050 samples a second."""
-    return [resample(y, rate) for rate, y in signals()]
+def voice(length, frequency, partials, hiss):
+    """Partials (number and amplitude) of a frequency that depends on time, over noise."""
+    f = np.broadcast_to(frequency(np.arange(length) / RATE), length)
+    phase = np.cumsum(TAU * f / RATE)
+    y = hiss * noise(length, length)
+    for number, amplitude in partials:
+        y = np.where(f > 0, y + 0.3 * amplitude * np.sin(number * phase), y)
+    return y.astype(np.float32)
 
 
-def write(name, frames, of=None):
-    """Writes golden/NAME.f32: for every signal an array of frames x dimensions, one signal after the other."""
-    frames = [np.atleast_2d(np.asarray(f, dtype="<f4").T).T for f in frames]
-    for y, f in zip(of or all(), frames, strict=True):
-        assert len(f) == 1 + len(y) // 512, (len(f), len(y))
-    (HERE / "golden" / f"{name}.f32").write_bytes(b"".join(np.ascontiguousarray(f).tobytes() for f in frames))
+@functools.cache
+def voices():
+    """Seven longer signals with a pitch that moves."""
+    every = [(i, 1 / i) for i in range(1, 9)]
+    notes = np.array([330.0, 440.0, 0.0, 196.0, 784.0, 185.0, 0.0, 1_175.0, 147.0])
+    of = [
+        ("glide", 40_000, lambda t: 100 + 150 * t, every, 0.01),
+        ("vibrato", 40_000, lambda t: 220 * 2 ** (0.03 * np.sin(TAU * 6 * t)), every, 0.05),
+        ("melody", 90_000, lambda t: notes[(4 * t).astype(int) % len(notes)], every, 0.02),
+        ("no fundamental", 30_000, lambda t: 110 + 5 * t, [(i, 0.3) for i in range(3, 9)], 0.1),
+        ("above the range", 30_000, lambda t: 1_500 + 700 * t, [(1, 1)], 0.01),
+        ("below the range", 30_000, lambda t: 90 - 25 * t, every, 0.03),
+        ("noise", 30_000, lambda t: 0.0, [(1, 1)], 0.5),
+    ]
+    return [Signal(name, RATE, length, functools.partial(voice, length, *rest)) for name, length, *rest in of]

@@ -1,4 +1,4 @@
-//! Longer signals with a pitch that moves, for algorithms that follow it; `make_pitch.py` makes the same ones.
+//! Longer signals with a pitch that moves, for algorithms that follow it; `signals.py` makes the same ones.
 
 use std::f64::consts::TAU;
 

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use antiphon_audio::decode::{Decoder, Info, Limits};
 use antiphon_features::algorithm::Stream;
-use antiphon_features::cells::{Cell, decode_block, layer, merge_cells, merge_partials, one_second, value};
+use antiphon_features::cells::{Cell, layer, merge_cells, seconds, value};
 use antiphon_features::session::{Analysis, Annotation, Block, Item, Session, Summary};
 use anyhow::{Context, Result, anyhow};
 
@@ -123,14 +123,7 @@ fn rows(blocks: &[Block], columns: &[Column], resolution: Resolution) -> Result<
 /// The cells of a layer at a resolution, each level made of all cells of the level below, as the server does it.
 fn cells(blocks: &[Block], (algorithm, name): (&str, &str), resolution: Resolution) -> Result<Cells> {
     let layer = layer(algorithm, name).ok_or_else(|| anyhow!("{algorithm} has no layer {name}"))?;
-    let mut own = Cells::new();
-    for block in blocks.iter().filter(|block| block.algorithm == algorithm && block.layer == name) {
-        for partial in decode_block(layer, block.minute, &block.data)? {
-            own.insert(partial.second, merge_partials(layer, &[&partial]));
-        }
-    }
-    let second = |at: &i64, cell: &Cell| one_second(layer, [3, 2, 1].map(|before| own.get(&(at - before))), cell);
-    let mut cells: Cells = own.iter().map(|(at, cell)| (*at, second(at, cell))).collect();
+    let mut cells = seconds(layer, blocks)?;
     let widest = match resolution {
         Resolution::Seconds(seconds) => seconds,
         Resolution::Whole => LADDER[LADDER.len() - 1],

@@ -3,7 +3,6 @@
 //! Memory does not grow with the file: all that is drawn is folded into at most [`MOST_BINS`] bins while the file is read, and
 //! when they are full, neighbours are joined.
 
-mod colours;
 mod draw;
 
 use std::path::Path;

@@ -25,7 +25,9 @@ fn image(document: &Document<'_>) -> (usize, usize, Vec<u8>) {
     let node = document.descendants().find(|node| node.has_tag_name("image")).unwrap();
     let data = node.attribute("href").unwrap().strip_prefix("data:image/png;base64,").unwrap();
     let bytes = STANDARD.decode(data).unwrap();
-    let mut reader = png::Decoder::new(std::io::Cursor::new(bytes)).read_info().unwrap();
+    let mut decoder = png::Decoder::new(std::io::Cursor::new(bytes));
+    decoder.set_transformations(png::Transformations::EXPAND);
+    let mut reader = decoder.read_info().unwrap();
     let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
     let info = reader.next_frame(&mut pixels).unwrap();
     (info.width as usize, info.height as usize, pixels)

@@ -1,11 +1,17 @@
 //! Colours that people with any colour vision can tell apart.
 
-/// Curves and marks: from the palette of M. Okabe and K. Ito, "Color Universal Design" (2008).
-pub(super) const WAVEFORM: &str = "#0072b2";
-pub(super) const LEVEL: &str = "#009e73";
-pub(super) const PITCH: &str = "#ffffff";
-pub(super) const BEAT: &str = "#d55e00";
-pub(super) const ONSET: &str = "#000000";
+/// Curves, marks and areas: from the palette of M. Okabe and K. Ito, "Color Universal Design" (2008).
+pub const BLUE: &str = "#0072b2";
+/// See [`BLUE`].
+pub const GREEN: &str = "#009e73";
+/// See [`BLUE`].
+pub const VERMILION: &str = "#d55e00";
+/// See [`BLUE`].
+pub const PURPLE: &str = "#cc79a7";
+/// See [`BLUE`].
+pub const BLACK: &str = "#000000";
+/// What is seen on a dark map.
+pub const WHITE: &str = "#ffffff";
 
 /// `magma` at even steps, a map whose lightness rises evenly (N. Smith and S. van der Walt, matplotlib 1.5, CC0).
 const MAGMA: [[u8; 3]; 11] = [
@@ -23,7 +29,7 @@ const MAGMA: [[u8; 3]; 11] = [
 ];
 
 /// The colour of a value from 0 (dark) to 1 (light); what lies outside has the colour of the nearest end.
-pub(super) fn magma(value: f64) -> [u8; 3] {
+pub(crate) fn magma(value: f64) -> [u8; 3] {
     let place = value.clamp(0.0, 1.0) * (MAGMA.len() - 1) as f64;
     let first = (place as usize).min(MAGMA.len() - 2);
     let share = place - first as f64;
