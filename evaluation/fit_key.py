@@ -61,17 +61,20 @@ PROFILES = {
               [1.00, 0.00, 0.36, 0.39, 0.00, 0.38, 0.00, 0.74, 0.27, 0.00, 0.42, 0.23]),
 }
 
+# Those of which means are tried: the best alone.
+JOINED = ["noland", "albrecht", "gomez", "temperley 2007", "shaath"]
+
 # How tones are weighed: exponent of the amplitude, of the frequency, of the frame's sum; lowest and highest frequency in Hz; least
 # prominence in dB.
-WAYS = list(itertools.product([0.25, 0.5, 1.0], [0.0, -0.5, -1.0], [-0.5, -1.0], [50, 80], [1_000, 2_000, 3_500], [9, 13, 17]))
+WAYS = list(itertools.product([0.25, 0.5, 1.0], [-0.5], [-0.5, -1.0], [50], [1_000, 2_000], [13]))
 # How pitch classes are made of them: exponent of each class; how much of what lies a fifth above a class is counted with it (a third
 # partial), or, below 0, of what lies a fifth below is taken off; how much the tones below 262 Hz alone count besides.
-SUMS = list(itertools.product([0.5, 1.0], [-0.2, 0.0, 0.2], [0.0, 0.5]))
+SUMS = list(itertools.product([0.5, 0.7, 1.0], [-0.2, -0.1, 0.0, 0.1, 0.2], [0.0]))
 # Added to the correlation of minor keys.
-MINOR = [-0.03, 0.0, 0.03]
+MINOR = [-0.02, 0.0, 0.02, 0.04, 0.06]
 BASS = 262.0
 # What `key` does.
-USED = ((1.0, -0.5, -0.5, 50, 2_000, 13), (1.0, 0.0, 0.0), "noland", 0.0)
+USED = ((0.5, -0.5, -1.0, 50, 1_000, 13), (1.0, 0.2, 0.0), "gomez + shaath", 0.04)
 
 
 def tones_of(path):
@@ -133,10 +136,10 @@ def standard(rows):
 
 
 def templates():
-    """(profile, key, pitch class), and the names of the profiles: published ones, and means of two of the first five."""
+    """(profile, key, pitch class), and the names of the profiles: published ones, and means of two of `JOINED`."""
     turned = {name: standard(np.array([np.roll(mode, tonic) for mode in modes for tonic in range(12)]))
               for name, modes in PROFILES.items()}
-    turned |= {f"{a} + {b}": standard(turned[a] + turned[b]) for a, b in itertools.combinations(list(PROFILES)[:5], 2)}
+    turned |= {f"{a} + {b}": standard(turned[a] + turned[b]) for a, b in itertools.combinations(JOINED, 2)}
     return np.array(list(turned.values())), list(turned)
 
 

@@ -1,6 +1,6 @@
 """Renders scores with FluidSynth: WAV files of 20 to 40 s at 44.1 kHz, mono, each with its truth in a JSON file beside it.
 
-    python render.py FOLDER [--half tune|report] [--variants N] [--seconds S] [--fast]
+    python render.py FOLDER [--half tune|report] [--variants N] [--every N] [--seconds S] [--fast]
 
 The same arguments give the same files; those that are there are not made again. See README.md for the packages that it needs.
 """
@@ -119,13 +119,13 @@ def render(job):
     return target
 
 
-def jobs(folder, halves, variants, seconds, fast, workers):
+def jobs(folder, halves, variants, every, seconds, fast, workers):
     tiers, faster = (TIERS[1::2], FASTER) if fast else (TIERS, 1.0)
     collected = scores.collect(folder, workers)
     for half in halves:
         own = sorted((score for score in collected if score["half"] == half), key=lambda score: score["name"])
         (folder / half).mkdir(parents=True, exist_ok=True)
-        for variant, (place, score) in itertools.product(range(variants), enumerate(own)):
+        for variant, (place, score) in itertools.product(range(variants), list(enumerate(own))[::every]):
             font = FONTS[half][(place // len(tiers) + variant) % len(FONTS[half])]
             tier = tiers[(place + variant) % len(tiers)]
             target = folder / half / f"{place:03}-{variant}"
@@ -138,12 +138,13 @@ def main():
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("--half", choices=scores.HALVES, help="only this half")
     parser.add_argument("--variants", type=int, default=1, help="performances of each score")
+    parser.add_argument("--every", type=int, default=1, help="only every so manieth score, where time is short")
     parser.add_argument("--seconds", type=float, default=30.0, help="mean length of a piece")
     parser.add_argument("--fast", action="store_true", help="1.5 times as fast, all with drums (give it a folder of its own)")
     parser.add_argument("--workers", type=int, default=1)
     wanted = parser.parse_args()
     halves = [wanted.half] if wanted.half else scores.HALVES
-    todo = list(jobs(wanted.folder, halves, wanted.variants, wanted.seconds, wanted.fast, wanted.workers))
+    todo = list(jobs(wanted.folder, halves, wanted.variants, wanted.every, wanted.seconds, wanted.fast, wanted.workers))
     with ProcessPoolExecutor(wanted.workers) as pool:
         for done, target in enumerate(pool.map(render, todo), 1):
             print(f"{done} of {len(todo)}: {target}", flush=True)
