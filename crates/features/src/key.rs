@@ -287,6 +287,25 @@ mod tests {
         assert_eq!(text(&summaries(&song(rate, 1), &spoilt)[0]), "D major");
     }
 
+    /// Expected: the profile "gomez + shaath" of `evaluation/fit_key.py`.
+    #[test]
+    fn profiles_are_those_that_were_chosen() {
+        let major = [
+            0.553568, -0.325999, 0.088033, -0.29271, 0.201092, 0.030978, -0.234504, 0.479243, -0.281613, 0.0337,
+            -0.29271, 0.040924,
+        ];
+        let minor = [
+            0.557308, -0.302742, 0.052282, 0.291154, -0.315059, -0.07354, -0.293502, 0.489127, -0.011953, -0.268867,
+            -0.057269, -0.066939,
+        ];
+        for (mode, expected) in [major, minor].into_iter().enumerate() {
+            for (found, expected) in profile(mode).into_iter().zip(expected) {
+                assert!((found - expected).abs() < 1e-6, "{found} is not {expected}");
+            }
+        }
+        assert_eq!(standard(&[0.3; 12]), None);
+    }
+
     #[test]
     fn without_tones_there_is_no_key() {
         let rate = 44_100;
