@@ -74,13 +74,14 @@ def tonic_of(name):
     return (TONICS[name[0]] + name.count("#") - name.split()[0][1:].count("b")) % 12
 
 
-def tempo_of(score, random):
-    """Beats a minute: within the range of the time signature, and neither too few nor too many notes a second."""
+def tempo_of(score, faster, random):
+    """Beats a minute: within the range of the time signature, and neither too few nor too many notes a second; `faster` times as
+    many."""
     low, high = CHORALE if score["name"].startswith("bach/") else TEMPI[score["metre"]]
     starts = {round(note[0], 3) for part in score["parts"] for note in part}
     per_beat = len(starts) / ((score["end"] - score["start"]) / score["beat"])
     low, high = max(low, min(high - 5, 60 * ONSETS[0] / per_beat)), min(high, max(low + 5, 60 * ONSETS[1] / per_beat))
-    return math.exp(random.uniform(math.log(low), math.log(high)))
+    return faster * math.exp(random.uniform(math.log(low), math.log(high)))
 
 
 def chords(score):
@@ -146,9 +147,9 @@ class Clock:
         return self.lead + self.second * swayed
 
 
-def perform(score, drums, hard, seconds, random):
+def perform(score, drums, hard, seconds, faster, random):
     """Events and truth of a piece of about `seconds`. Events: (start, end, number, velocity, channel), in seconds."""
-    tempo = tempo_of(score, random)
+    tempo = tempo_of(score, faster, random)
     sway = random.uniform(0.03, 0.08) if hard and random.random() < 0.6 else 0.0
     bar, beat, first = score["bar"], score["beat"], score["first"]
     bar_seconds = bar / beat * 60.0 / tempo

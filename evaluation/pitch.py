@@ -18,6 +18,8 @@ import mir_eval
 import numpy as np
 import soundfile
 
+from measure import bootstrap
+
 RATE = 44_100
 SECONDS = 6
 HOP = 0.01
@@ -183,12 +185,6 @@ def table(results, names):
         yield f"| {name} | " + " | ".join(f"{value:.3f}" for value in np.mean([found[name] for found in results], axis=0)) + " |"
 
 
-def bootstrap(differences, rounds=10_000):
-    """Mean, and its lower and upper 95 % bound."""
-    drawn = np.random.default_rng(1).integers(0, len(differences), (rounds, len(differences)))
-    return np.mean(differences), *np.percentile(np.mean(differences[drawn], axis=1), [2.5, 97.5])
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=pathlib.Path)
@@ -216,7 +212,7 @@ def main():
             max((name for name in names if name.startswith("Antiphon") == own), key=lambda name: np.mean(values[name]))
             for own in (True, False)
         )
-        mean, low, high = bootstrap(values[ours] - values[best])
+        mean, low, high = bootstrap(values[ours] - values[best], range(len(made)))
         print(f"| {MEASURES[column]} | {ours} | {best} | {mean:+.3f} | {low:+.3f} to {high:+.3f} |")
 
 

@@ -1,11 +1,12 @@
 """Renders scores with FluidSynth: WAV files of 20 to 40 s at 44.1 kHz, mono, each with its truth in a JSON file beside it.
 
-    python render.py FOLDER [--half tune|report] [--variants N] [--seconds S]
+    python render.py FOLDER [--half tune|report] [--variants N] [--every N] [--seconds S] [--fast]
 
-The same arguments give the same files. See README.md for the packages that it needs.
+The same arguments give the same files; those that are there are not made again. See README.md for the packages that it needs.
 """
 
 import argparse
+import itertools
 import json
 import os
 import pathlib
@@ -24,10 +25,12 @@ import scores
 RATE = 44_100
 # No font is in both halves, nor is one made from a font of the other half.
 FONTS = {
-    "tune": ["/usr/share/sounds/sf2/FluidR3_GM.sf2", "/usr/share/sounds/sf3/MuseScore_General_Lite.sf3"],
+    "tune": ["/usr/share/sounds/sf2/FluidR3_GM.sf2", "/usr/share/sounds/sf2/MuseScore_General_Full.sf2"],
     "report": ["/usr/share/sounds/sf2/TimGM6mb.sf2", "/usr/share/sounds/sf2/sf_GMbank.sf2"],
 }
 TIERS = [("plain", False, False), ("drums", True, False), ("hard", False, True), ("hard", True, True)]
+# How many times as fast `--fast` plays.
+FASTER = 1.5
 
 
 def write_midi(path, events, programs, cents):
@@ -90,10 +93,10 @@ def spoil(samples, damage, generator, folder):
 
 def render(job):
     """One piece."""
-    score, number, font, (tier, drums, hard), target, seconds = job
-    seed = f"{score['name']} {number}"
+    score, number, font, (tier, drums, hard), target, seconds, faster = job
+    seed = f"{score['name']} {number}" + (" fast" if faster > 1 else "")
     generator = random.Random(seed)
-    events, programs, truth = perform.perform(score, drums, hard, generator.uniform(24.0, 36.0) * seconds / 30, generator)
+    events, programs, truth = perform.perform(score, drums, hard, generator.uniform(24.0, 36.0) * seconds / 30, faster, generator)
     cents = generator.uniform(-45, 45) if hard and generator.random() < 0.6 else 0.0
     damage = {
         "noise_db": round(generator.uniform(6, 20), 1) if hard and generator.random() < 0.6 else None,
@@ -116,16 +119,18 @@ def render(job):
     return target
 
 
-def jobs(folder, halves, variants, seconds, workers):
+def jobs(folder, halves, variants, every, seconds, fast, workers):
+    tiers, faster = (TIERS[1::2], FASTER) if fast else (TIERS, 1.0)
     collected = scores.collect(folder, workers)
     for half in halves:
         own = sorted((score for score in collected if score["half"] == half), key=lambda score: score["name"])
         (folder / half).mkdir(parents=True, exist_ok=True)
-        for place, score in enumerate(own):
-            for variant in range(variants):
-                font = FONTS[half][(place // len(TIERS) + variant) % len(FONTS[half])]
-                tier = TIERS[(place + variant) % len(TIERS)]
-                yield score, variant, font, tier, str(folder / half / f"{place:03}-{variant}"), seconds
+        for variant, (place, score) in itertools.product(range(variants), list(enumerate(own))[::every]):
+            font = FONTS[half][(place // len(tiers) + variant) % len(FONTS[half])]
+            tier = tiers[(place + variant) % len(tiers)]
+            target = folder / half / f"{place:03}-{variant}"
+            if not target.with_suffix(".json").exists():
+                yield score, variant, font, tier, str(target), seconds, faster
 
 
 def main():
@@ -133,11 +138,13 @@ def main():
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("--half", choices=scores.HALVES, help="only this half")
     parser.add_argument("--variants", type=int, default=1, help="performances of each score")
+    parser.add_argument("--every", type=int, default=1, help="only every so manieth score, where time is short")
     parser.add_argument("--seconds", type=float, default=30.0, help="mean length of a piece")
+    parser.add_argument("--fast", action="store_true", help="1.5 times as fast, all with drums (give it a folder of its own)")
     parser.add_argument("--workers", type=int, default=1)
     wanted = parser.parse_args()
     halves = [wanted.half] if wanted.half else scores.HALVES
-    todo = list(jobs(wanted.folder, halves, wanted.variants, wanted.seconds, wanted.workers))
+    todo = list(jobs(wanted.folder, halves, wanted.variants, wanted.every, wanted.seconds, wanted.fast, wanted.workers))
     with ProcessPoolExecutor(wanted.workers) as pool:
         for done, target in enumerate(pool.map(render, todo), 1):
             print(f"{done} of {len(todo)}: {target}", flush=True)

@@ -15,7 +15,7 @@ LARGEST = 24_000
 
 # Folder of the corpus, scores to take for each half, and whether they are one melody to be accompanied.
 COLLECTIONS = [
-    ("bach", 16, False),
+    ("bach", 36, False),
     ("beethoven", 4, False),
     ("haydn", 5, False),
     ("mozart", 8, False),
@@ -26,8 +26,8 @@ COLLECTIONS = [
     ("chopin", 1, False),
     ("verdi", 1, False),
     ("leadSheet", 2, True),
-    ("ryansMammoth", 40, True),
-    ("oneills1850", 12, True),
+    ("ryansMammoth", 54, True),
+    ("oneills1850", 20, True),
 ]
 
 # Quarter notes of a beat, by time signature; what is not here is left out.

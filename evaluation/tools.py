@@ -6,6 +6,17 @@ import subprocess
 
 import numpy as np
 
+SOUNDS = (".wav", ".flac", ".ogg", ".mp3")
+
+
+def pieces(folder):
+    """(path of the sound, truth) of all pieces of a folder: each JSON file with a sound of the same name beside it."""
+    found = []
+    for truth in sorted(folder.glob("*.json")):
+        sounds = [path for path in map(truth.with_suffix, SOUNDS) if path.exists()]
+        found += [(sounds[0], json.loads(truth.read_text()))] if sounds else []
+    return found
+
 
 def antiphon(paths, program):
     """All pieces in one run of the example `analyse` of crates/features."""

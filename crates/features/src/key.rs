@@ -13,10 +13,10 @@ use crate::session::{Sink, SummaryValue};
 /// Long enough to tell semitones apart down to 50 Hz.
 const SPEC: StftSpec = StftSpec { rate: 22_050, size: 8_192, hop: 4_096 };
 const HERTZ_PER_BIN: f64 = SPEC.rate as f64 / SPEC.size as f64;
-/// Peaks count between these frequencies in Hz: below, semitones fall together; above, there are overtones only.
-const RANGE: [f64; 2] = [50.0, 2_000.0];
-/// Bins from 0 Hz to beyond [`RANGE`], whose medians are taken.
-const BINS: usize = 800;
+/// Peaks count between these frequencies in Hz: below, semitones fall together; above, overtones are more than notes.
+const RANGE: [f64; 2] = [50.0, 1_000.0];
+/// Bins from 0 Hz to beyond [`RANGE`], by half a median more, whose medians are taken.
+const BINS: usize = 440;
 /// Bins in such a median.
 const FLOOR: usize = 65;
 /// What a peak must exceed the median around it by, as the natural logarithm of power: 13 dB.
@@ -25,6 +25,11 @@ const PROMINENCE: f32 = 3.0;
 const NOTHING: f32 = 1e-12;
 /// Pitch classes are gathered in parts of a semitone, until the tuning is known.
 const PARTS: usize = 10;
+/// How much of the class a fifth above counts with a class: the third partial of its notes lies there.
+const FIFTH: f64 = 0.2;
+/// Added to the correlations of minor keys when keys are ranked: their profiles have more tones that are used by turns, and fit less
+/// well. Chosen with everything else by `evaluation/fit_key.py`.
+const MINOR_MORE: f64 = 0.04;
 
 const KEY: &str = "key";
 const STRENGTH: &str = "strength";
@@ -33,17 +38,19 @@ const ALTERNATIVES: &str = "alternatives";
 /// The facts about `key`.
 pub(crate) static DESCRIPTOR: Descriptor = Descriptor {
     name: "key",
-    version: 1,
+    version: 2,
     family: "tonal",
     title: "Key of a song",
     about: "For songs only. The mono mix-down resampled to 22,050 Hz; power spectra of 8,192 samples (periodic Hann) every \
-            4,096, centred. Tones are the local maxima between 50 and 2,000 Hz that exceed the median of the 65 bins around \
+            4,096, centred. Tones are the local maxima between 50 and 1,000 Hz that exceed the median of the 65 bins around \
             them (mirrored at 0 Hz) by 13 dB, which drums and noise seldom do; their frequency f and height are those of the parabola \
-            through the logarithm of the power. A tone weighs its amplitude x (f / 440 Hz)^-0.5, over the root of the sum of these in \
-            the frame, so that loud passages count a little more. Tuning: the angle of the sum of weight x exp(2 pi i p), p the \
+            through the logarithm of the power. A tone weighs (amplitude)^0.5 x (f / 440 Hz)^-0.5, over the sum of these in \
+            the frame, so that all frames with tones count alike. Tuning: the angle of the sum of weight x exp(2 pi i p), p the \
             pitch in semitones above A. A tone d semitones beside the nearest note of that tuning counts 1 - 4 d^2 of its \
-            weight for the note's pitch class. The twelve sums are correlated (Pearson) with the profiles of Noland and Sandler, \
-            major and minor, in all twelve positions: `key` is the best of the 24, `strength` its correlation (at most 1), \
+            weight for the note's pitch class. To each of the twelve sums 0.2 of the one a fifth above is added (the third partial). They are \
+            correlated (Pearson) with a profile of major and of minor in all twelve positions: the sum of Gómez's and \
+            Sha'ath's profiles, each less its mean and divided by the root of the sum of its squares. `key` is the one whose \
+            correlation, 0.04 more for minor keys, is largest; `strength` is its correlation (at most 1), without the 0.04, \
             `alternatives` names the next two with theirs, such as \"A minor 0.81, G major 0.74\". A song that changes its key \
             gets the one that fits the whole best. Without tones there is no key.",
     outputs: &[
@@ -52,18 +59,24 @@ pub(crate) static DESCRIPTOR: Descriptor = Descriptor {
         output(ALTERNATIVES, "The next two keys, with their correlations"),
     ],
     parameters: &[],
-    reference: "K. Noland and M. Sandler, \"Influences of signal processing, tone profiles, and chord progressions on a model for \
-                estimating the musical key from audio\", Computer Music Journal 33(1), 2009: their profiles. What pitch classes are \
-                made of is our own definition; accuracy is measured on pieces of known key",
+    reference: "Own definition. Profiles: E. Gómez, \"Tonal description of polyphonic audio for music content processing\", INFORMS \
+                Journal on Computing 18(3), 2006; I. Sha'ath, \"Estimation of key in digital music recordings\", 2011. Compared with \
+                Essentia on pieces of known key in docs/accuracy.md",
 };
 
 const fn output(name: &'static str, title: &'static str) -> Output {
     Output { name, title, kind: Kind::Summary, unit: "1", labels: &[], default: true }
 }
 
-/// How strong each pitch class is in a key, from the tonic up, by Noland and Sandler.
-const MAJOR: [f64; 12] = [0.0629, 0.0146, 0.061, 0.0121, 0.0623, 0.0414, 0.0248, 0.0631, 0.015, 0.0521, 0.0142, 0.0478];
-const MINOR: [f64; 12] = [0.0682, 0.0138, 0.0543, 0.0519, 0.0234, 0.0544, 0.0176, 0.067, 0.0349, 0.0297, 0.0401, 0.027];
+/// How strong each pitch class is in a major and in a minor key, from the tonic up, by Gómez (as Essentia has it) and by Sha'ath.
+const GOMEZ: [[f64; 12]; 2] = [
+    [0.82, 0.00, 0.55, 0.00, 0.53, 0.30, 0.08, 1.00, 0.00, 0.38, 0.00, 0.47],
+    [0.81, 0.00, 0.53, 0.54, 0.00, 0.27, 0.07, 1.00, 0.27, 0.07, 0.10, 0.36],
+];
+const SHAATH: [[f64; 12]; 2] = [
+    [6.6, 2.0, 3.5, 2.3, 4.6, 4.0, 2.5, 5.2, 2.4, 3.7, 2.3, 3.4],
+    [6.5, 2.7, 3.5, 5.4, 2.6, 3.5, 2.5, 5.2, 4.0, 2.7, 4.3, 3.2],
+];
 
 const MAJOR_NAMES: [&str; 12] = ["C", "Db", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B"];
 const MINOR_NAMES: [&str; 12] = ["C", "C#", "D", "Eb", "E", "F", "F#", "G", "G#", "A", "Bb", "B"];
@@ -104,7 +117,7 @@ impl Algorithm for Key {
         self.find_tones(spectrum.power);
         let sum: f64 = self.tones.iter().map(|(_, weight)| weight).sum();
         for (pitch, weight) in &self.tones {
-            let weight = weight / sum.sqrt();
+            let weight = weight / sum;
             self.tuning[0] += weight * (TAU * pitch).cos();
             self.tuning[1] += weight * (TAU * pitch).sin();
             let part = (pitch * PARTS as f64).round() as i64;
@@ -154,8 +167,8 @@ impl Key {
             }
             let height = middle - 0.25 * (left - right) * shift;
             let octaves = (frequency / 440.0).log2();
-            // The root of the power is the amplitude, and that of the frequency comes off.
-            self.tones.push((12.0 * octaves, (0.5 * height).exp() * (-0.5 * octaves).exp2()));
+            // The fourth root of the power is that of the amplitude; the root of the frequency comes off.
+            self.tones.push((12.0 * octaves, (0.25 * height).exp() * (-0.5 * octaves).exp2()));
         }
     }
 
@@ -170,36 +183,40 @@ impl Key {
             let class = (pitch.round() as i64 + 9).rem_euclid(12) as usize;
             classes[class] += weight * (1.0 - 4.0 * beside * beside);
         }
-        classes
+        std::array::from_fn(|class| classes[class] + FIFTH * classes[(class + 7) % 12])
     }
 
     /// All keys with their correlations, the best first; none if the pitch classes are all alike.
     fn ranking(&self) -> Vec<(String, f64)> {
-        let classes = self.pitch_classes();
+        let Some(classes) = standard(&self.pitch_classes()) else { return Vec::new() };
         let mut ranking = Vec::with_capacity(24);
-        for (names, mode, profile) in [(MAJOR_NAMES, "major", MAJOR), (MINOR_NAMES, "minor", MINOR)] {
+        for (mode, names, more) in [(0, MAJOR_NAMES, 0.0), (1, MINOR_NAMES, MINOR_MORE)] {
+            let profile = profile(mode);
             for (tonic, name) in names.iter().enumerate() {
-                let turned: [f64; 12] = std::array::from_fn(|class| profile[(class + 12 - tonic) % 12]);
-                if let Some(correlation) = correlation(&classes, &turned) {
-                    ranking.push((format!("{name} {mode}"), correlation));
-                }
+                let correlation: f64 = (0..12).map(|class| classes[class] * profile[(class + 12 - tonic) % 12]).sum();
+                // Rounding may go beyond 1.
+                let correlation = correlation.clamp(-1.0, 1.0);
+                ranking.push((format!("{name} {}", ["major", "minor"][mode]), correlation, correlation + more));
             }
         }
-        ranking.sort_by(|a, b| b.1.total_cmp(&a.1));
-        ranking
+        ranking.sort_by(|a, b| b.2.total_cmp(&a.2));
+        ranking.into_iter().map(|(key, correlation, _)| (key, correlation)).collect()
     }
 }
 
-/// Pearson's; `None` if one of the two does not vary.
-fn correlation(a: &[f64; 12], b: &[f64; 12]) -> Option<f64> {
-    let mean = |values: &[f64; 12]| values.iter().sum::<f64>() / 12.0;
-    let (mean_a, mean_b) = (mean(a), mean(b));
-    let product = |x: &[f64; 12], x_mean: f64, y: &[f64; 12], y_mean: f64| {
-        x.iter().zip(y).map(|(x, y)| (x - x_mean) * (y - y_mean)).sum::<f64>()
-    };
-    let spread = (product(a, mean_a, a, mean_a) * product(b, mean_b, b, mean_b)).sqrt();
+/// The profile of major (0) or minor (1) keys, standardised.
+fn profile(mode: usize) -> [f64; 12] {
+    let [gomez, shaath] = [GOMEZ[mode], SHAATH[mode]].map(|profile| standard(&profile).unwrap_or_default());
+    standard(&std::array::from_fn(|class| gomez[class] + shaath[class])).unwrap_or_default()
+}
+
+/// Values less their mean, over the root of the sum of their squares, so that the product of two is Pearson's correlation; `None` if
+/// they do not vary.
+fn standard(values: &[f64; 12]) -> Option<[f64; 12]> {
+    let mean = values.iter().sum::<f64>() / 12.0;
+    let length = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>().sqrt();
     // Rounding leaves a little of what is all alike.
-    (spread > 1e-9 * mean_a.abs()).then(|| product(a, mean_a, b, mean_b) / spread)
+    (length > 1e-9 * mean.abs()).then(|| values.map(|value| (value - mean) / length))
 }
 
 #[cfg(test)]
@@ -268,6 +285,25 @@ mod tests {
         let tones = chords(rate, 20.0, &cadence(5, false));
         let spoilt: Vec<f32> = tones.iter().zip(noise(4, tones.len())).map(|(tone, hiss)| tone + 0.5 * hiss).collect();
         assert_eq!(text(&summaries(&song(rate, 1), &spoilt)[0]), "D major");
+    }
+
+    /// Expected: the profile "gomez + shaath" of `evaluation/fit_key.py`.
+    #[test]
+    fn profiles_are_those_that_were_chosen() {
+        let major = [
+            0.553568, -0.325999, 0.088033, -0.29271, 0.201092, 0.030978, -0.234504, 0.479243, -0.281613, 0.0337,
+            -0.29271, 0.040924,
+        ];
+        let minor = [
+            0.557308, -0.302742, 0.052282, 0.291154, -0.315059, -0.07354, -0.293502, 0.489127, -0.011953, -0.268867,
+            -0.057269, -0.066939,
+        ];
+        for (mode, expected) in [major, minor].into_iter().enumerate() {
+            for (found, expected) in profile(mode).into_iter().zip(expected) {
+                assert!((found - expected).abs() < 1e-6, "{found} is not {expected}");
+            }
+        }
+        assert_eq!(standard(&[0.3; 12]), None);
     }
 
     #[test]

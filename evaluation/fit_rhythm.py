@@ -1,0 +1,303 @@
+"""Fits the weights by which `rhythm` chooses among beats, and tells by cross-validation over scores what they are worth.
+
+    python render.py /tmp/pieces --half tune --variants 3
+    python fit_rhythm.py /tmp/pieces/tune [MORE_FOLDERS...] --program ../target/debug/examples/analyse
+
+Candidates and their sixty numbers are found here a second time, as crates/features/src/rhythm defines them, with librosa's mel bands
+(kept beside each piece). `--program` asks Antiphon for the tempo of every piece too, and tells how often it is the one that
+the weights in use choose here: that both are the same definition. The weights are those of a softmax over the candidates of a piece;
+they make the expected mean of beat F and tempo Accuracy 1 largest, less a penalty on the sum of the squares of the weights of
+standardised numbers. Prints the weights as choice.rs has them. Never run it on `report`.
+"""
+
+import argparse
+import pathlib
+import re
+import warnings
+from concurrent.futures import ProcessPoolExecutor
+
+import mir_eval
+import numpy as np
+import scipy.optimize
+from numba import njit
+
+import tools
+from measure import accurate
+
+RATE, SIZE, HOP = 22_050, 2_048, 512
+FRAMES = RATE / HOP
+CHOICE = pathlib.Path(__file__).parent.parent / "crates/features/src/rhythm/choice.rs"
+LATENESS = 0.008
+RATIOS = [2.0, 0.5, 3.0, 1 / 3, 1.5, 2 / 3]
+SHARES = np.array([1.0, 0.8, 0.6, 0.5])
+SAME = 0.045
+FOLDS = 10
+PENALTIES = [1.0, 3.0, 10.0]
+
+
+def curves_of(path):
+    """Rises of four ranges, and changes of harmony (curves.rs)."""
+    import librosa
+
+    samples, _ = librosa.load(path, sr=RATE)
+    power = np.abs(librosa.stft(samples, n_fft=SIZE, hop_length=HOP)) ** 2
+    mel = librosa.feature.melspectrogram(S=power, sr=RATE, n_mels=128).T
+    bands = 10 * np.log10(np.maximum(mel, 1e-10))
+    bands = np.maximum(bands, np.maximum.accumulate(bands.max(axis=1))[:, None] - 60)
+    rise = np.maximum(np.diff(bands, axis=0, prepend=bands[:1]), 0)
+    rises = [rise[:, start:end].mean(axis=1) for start, end in [(0, 6), (6, 18), (18, 56), (56, 128)]]
+    edge = lambda semitone: int(np.floor(110 * 2 ** (semitone / 12) * SIZE / RATE + 0.5))
+    edges = [(edge(n - 0.5), max(edge(n + 0.5), edge(n - 0.5) + 1)) for n in range(60)]
+    tones = np.stack([power[start:end].sum(axis=0) for start, end in edges], axis=1)
+    tones = np.log1p(tones / (np.maximum.accumulate(tones.max(axis=1)) * 1e-4 + 1e-12)[:, None])
+    sums = np.concatenate([np.zeros((1, 60)), np.cumsum(tones, axis=0, dtype=float)])
+    changes = np.zeros(len(tones))
+    if len(tones) >= 24:
+        before, after = sums[12:-12] - sums[:-24], sums[24:] - sums[12:-12]
+        norm = lambda rows: np.sum(rows * rows, axis=1)
+        likeness = np.sum(before * after, axis=1) / (np.sqrt(norm(before) * norm(after)) + 1e-9)
+        changes[12 : 12 + len(likeness)] = np.where(likeness > 0, np.maximum(1 - likeness, 0), 0)
+    return rises, changes
+
+
+def outstanding(curve):
+    """What stands out from the mean over two seconds, in standard deviations of that (pulse.rs)."""
+    at, count = np.arange(len(curve)), len(curve)
+    start, end = np.maximum(at - 43, 0), np.minimum(at + 44, count)
+    if count < 87:
+        start, end = np.zeros_like(at), np.full_like(at, count)
+    sums = np.concatenate([[0], np.cumsum(curve)])
+    found = np.maximum(curve - (sums[end] - sums[start]) / (end - start), 0)
+    return found / (found.std() + 1e-9)
+
+
+class Likeness:
+    """The autocorrelation at every lag."""
+
+    def __init__(self, curve):
+        centred = curve - curve.mean()
+        lags = range(min(421, len(centred)))
+        products = np.array([centred[: len(centred) - lag] @ centred[lag:] / (len(centred) - lag) for lag in lags])
+        self.values = np.pad(products / (products[0] + 1e-12), (0, 421 - len(products)))
+
+    def at(self, lag):
+        whole = int(lag)
+        if whole + 2 > len(self.values):
+            return 0.0
+        return self.values[whole] * (1 - lag + whole) + self.values[whole + 1] * (lag - whole)
+
+
+def periods_of(likeness):
+    """(frames, salience), the most salient first."""
+    frames = 0.25 * np.exp(0.01 * np.arange(218)) * FRAMES
+    salience = np.array([sum(s * likeness.at(f * n) for s, n in zip(SHARES, range(1, 5))) / SHARES.sum() for f in frames])
+    allowed = lambda frames: 0.27 <= frames / FRAMES <= 1.5
+    peaks = [(frames[n], salience[n]) for n in range(1, 217)
+             if salience[n] >= salience[n - 1] and salience[n] > salience[n + 1] and allowed(frames[n])]
+    peaks = sorted(peaks, key=lambda peak: -peak[1])[:7]
+    for period, _ in peaks[:3]:
+        for ratio in RATIOS:
+            near = np.flatnonzero(np.abs(np.log(frames / (period * ratio))) < SAME)
+            if allowed(period * ratio) and len(near):
+                best = near[np.argmax(salience[near])]
+                peaks.append((frames[best], salience[best]))
+    found = []
+    for period in sorted(peaks, key=lambda peak: -peak[1]):
+        if all(abs(np.log(other / period[0])) > SAME for other, _ in found):
+            found.append(period)
+    return found[:12]
+
+
+@njit(cache=True)
+def fit(curve, periods, tightness):
+    """Beats by dynamic programming (pulse.rs)."""
+    count = len(curve)
+    totals, before = np.zeros(count), np.full(count, -1)
+    for at in range(count):
+        period = periods[at]
+        shortest, longest = max(int(np.floor(period * 0.5 + 0.5)), 1), int(np.floor(period * 2 + 0.5))
+        best, place = -np.inf, -1
+        for lag in range(shortest, min(longest, at) + 1):
+            total = totals[at - lag] - tightness * (np.log(lag) - np.log(period)) ** 2
+            if total > best:
+                best, place = total, at - lag
+        joins = place >= 0 and (best > 0 or at > longest)
+        totals[at] = curve[at] + (best if joins else 0.0)
+        before[at] = place if joins else -1
+    tail = max(count - int(np.floor(periods[-1] + 0.5)) - 1, 0)
+    at = tail + np.argmax(totals[tail:])
+    found = [at]
+    while before[at] >= 0:
+        at = before[at]
+        found.append(at)
+    return np.array(found[::-1])
+
+
+def beats_of(curve, period):
+    first = fit(curve, np.full(len(curve), period), 100.0)
+    if len(first) < 2:
+        return first
+    places, last = np.arange(len(first)), len(first) - 1
+    start, end = np.maximum(places - 4, 0), np.minimum(places + 4, last)
+    distances = (first[end] - first[start]) / (end - start)
+    return fit(curve, np.interp(np.arange(len(curve)), first, distances), 200.0)
+
+
+def evidence(signals, likenesses, frames, salience, phase, beats):
+    """The sixty numbers of a candidate (choice.rs)."""
+    distances = np.diff(beats)
+    between = lambda shares: np.concatenate([beats[:-1] + distances * share for share in shares])
+    places = [between([0.5]), between([1 / 3, 2 / 3]), between([0.25, 0.75])]
+    octaves = np.log2(frames / FRAMES / 0.55)
+    found = [octaves, octaves**2, abs(octaves) ** 3, salience, phase]
+    logarithm = lambda values: np.log(np.mean(values) + 0.1) if len(values) else np.log(0.1)
+    for curve, reach in signals:
+        def near(places):
+            at = np.minimum(np.round(places).astype(int), len(curve) - 1)
+            padded = np.pad(curve, reach)
+            return np.maximum(np.max([padded[at + n] for n in range(2 * reach + 1)], axis=0), 0)
+
+        on = near(beats)
+        found += [logarithm(on), *(logarithm(near(group)) for group in places)]
+        found.append(abs(logarithm(on[::2]) - logarithm(on[1::2])))
+        thirds = [logarithm(on[n::3]) for n in range(3)]
+        found.append(max(thirds) - min(thirds))
+    for likeness in likenesses:
+        found += [likeness.at(frames * times) for times in (0.5, 1 / 3, 1, 2, 3, 4, 1.5)]
+    found.append(distances.std() / np.median(distances))
+    found += [octaves * likenesses[0].at(frames), octaves * likenesses[0].at(frames / 2), octaves * salience]
+    return found
+
+
+def candidates_of(path):
+    """Tempo, beats in seconds and evidence of each candidate."""
+    raw, changes = curves_of(path)
+    rises = [outstanding(rise) for rise in raw]
+    scaled = changes / (changes.std() + 1e-9)
+    together = lambda weights, change: outstanding(sum(w * r for w, r in zip(weights, rises)) + change * scaled)
+    curve = together([3, 1, 1, 1], 2.0)
+    likenesses = [Likeness(curve), Likeness(rises[0]), Likeness(changes)]
+    signals = [(together([1, 1, 1, 1], 0.0), 1), (rises[0], 1), (rises[1], 1), (rises[3], 1), (changes / (changes.mean() + 1e-9), 2)]
+    periods, found = periods_of(likenesses[0]), []
+    for frames, salience in periods:
+        beats = beats_of(curve, frames).astype(float)
+        if len(beats) < 5 or periods[0][1] <= 0:
+            continue
+        for phase, places in enumerate((beats, (beats[1:] + beats[:-1]) / 2)):
+            distance = np.median(places[4:] - places[:-4]) / 4 if len(places) > 8 else frames
+            numbers = evidence(signals, likenesses, frames, salience / periods[0][1], phase, places)
+            found.append((60 * FRAMES / distance, places / FRAMES - LATENESS, numbers))
+    return found
+
+
+def learn_from(job):
+    """Evidence, tempos, beat F and Accuracy 1 of the candidates of a piece."""
+    path, truth = job
+    kept = path.with_suffix(".evidence.npz")
+    if not kept.exists():
+        found = candidates_of(path)
+        expected = mir_eval.beat.trim_beats(np.array(truth["beats"]))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            f = [mir_eval.beat.f_measure(expected, mir_eval.beat.trim_beats(beats)) for _, beats, _ in found]
+        right = [accurate(tempo, truth["tempo"], [1]) for tempo, _, _ in found]
+        np.savez(kept, tempo=[tempo for tempo, _, _ in found], beat_f=f, right=right, evidence=[row for *_, row in found])
+    with np.load(kept) as stored:
+        return dict(stored)
+
+
+class Pieces:
+    """Candidates of many pieces in one row."""
+
+    def __init__(self, pieces):
+        self.evidence = np.concatenate([piece["evidence"] for piece in pieces])
+        self.worth = np.concatenate([(piece["beat_f"] + piece["right"]) / 2 for piece in pieces])
+        self.first = np.cumsum([0] + [len(piece["tempo"]) for piece in pieces])[:-1]
+        self.piece = np.repeat(np.arange(len(pieces)), [len(piece["tempo"]) for piece in pieces])
+
+    def probability(self, scores):
+        scores = np.exp(scores - np.maximum.reduceat(scores, self.first)[self.piece])
+        return scores / np.add.reduceat(scores, self.first)[self.piece]
+
+
+def fitted(pieces, penalty):
+    """Weights for evidence as it is."""
+    data = Pieces(pieces)
+    spread = data.evidence.std(axis=0) + 1e-9
+    rows = (data.evidence - data.evidence.mean(axis=0)) / spread
+
+    def loss(weights):
+        probability = data.probability(rows @ weights)
+        expected = np.add.reduceat(probability * data.worth, data.first)
+        slope = probability * (data.worth - expected[data.piece])
+        return penalty * weights @ weights - expected.sum(), 2 * penalty * weights - slope @ rows
+
+    def likelihood(weights):
+        # Where the other begins: what is right is likely. It has no second maximum.
+        share = data.worth**4 + 1e-6
+        share = share / np.add.reduceat(share, data.first)[data.piece]
+        probability = data.probability(rows @ weights)
+        return penalty * weights @ weights - share @ np.log(probability + 1e-300), 2 * penalty * weights - (share - probability) @ rows
+
+    start = scipy.optimize.minimize(likelihood, np.zeros(rows.shape[1]), jac=True, method="L-BFGS-B").x
+    return scipy.optimize.minimize(loss, start, jac=True, method="L-BFGS-B").x / spread
+
+
+def chosen(piece, weights):
+    return int(np.argmax(piece["evidence"] @ weights))
+
+
+def judged(pieces, weights):
+    """Accuracy 1 and beat F of what the weights choose, a row for each piece."""
+    return np.array([[piece[name][chosen(piece, weights)] for name in ("right", "beat_f")] for piece in pieces])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", type=pathlib.Path, nargs="+", help="the half for tuning, and more pieces of its scores")
+    parser.add_argument("--program", help="the example `analyse` of crates/features")
+    parser.add_argument("--workers", type=int, default=1)
+    wanted = parser.parse_args()
+    jobs = [job for folder in wanted.folders for job in tools.pieces(folder)]
+    with ProcessPoolExecutor(wanted.workers) as pool:
+        pieces = list(pool.map(learn_from, jobs, chunksize=8))
+    usable = [len(piece["tempo"]) > 0 for piece in pieces]
+    jobs, pieces = ([item for item, use in zip(row, usable) if use] for row in (jobs, pieces))
+    scores = [truth["score"] for _, truth in jobs]
+    text = re.search(r"WEIGHTS: \[f64; 60\] = \[(.*?)\];", CHOICE.read_text(), re.S)[1]
+    used = np.array([float(number) for number in text.split(",") if number.strip()])
+    print(f"{len(pieces)} pieces of {len(set(scores))} scores, {sum(len(piece['tempo']) for piece in pieces)} candidates\n")
+    if wanted.program:
+        told = [answer["tempo"] for answer in tools.antiphon([path for path, _ in jobs], wanted.program)]
+        here = [piece["tempo"][chosen(piece, used)] for piece in pieces]
+        print(f"Antiphon's tempo is the one chosen here in {np.mean(np.abs(np.divide(told, here) - 1) < 0.005):.3f} of the pieces\n")
+    print("| weights | tempo Accuracy 1 | beat F |\n|---|---|---|")
+    show = lambda name, rows: print(f"| {name} | " + " | ".join(f"{mean:.4f}" for mean in rows.mean(axis=0)) + " |", flush=True)
+    show("in use (they have seen these scores)", judged(pieces, used))
+    order = sorted(set(scores))
+    np.random.default_rng(1).shuffle(order)
+    fold = np.array([order.index(score) % FOLDS for score in scores])
+    worth = {}
+    for penalty in PENALTIES:
+        rows = np.zeros((len(pieces), 2))
+        for number in range(FOLDS):
+            weights = fitted([piece for piece, own in zip(pieces, fold) if own != number], penalty)
+            these = np.flatnonzero(fold == number)
+            rows[these] = judged([pieces[n] for n in these], weights)
+        show(f"penalty {penalty:g}, scores left out", rows)
+        worth[penalty] = rows.mean()
+    penalty = max(worth, key=worth.get)
+    weights = fitted(pieces, penalty)
+    show(f"penalty {penalty:g}, fitted to all", judged(pieces, weights))
+    print(f"\nLikeness (cosine, standardised) of these weights to those in use: {likeness(pieces, weights, used):.3f}\n")
+    for start in range(0, 60, 10):
+        print("    " + " ".join(f"{weight:.4f}," for weight in weights[start : start + 10]))
+
+
+def likeness(pieces, a, b):
+    spread = Pieces(pieces).evidence.std(axis=0)
+    return float((a * spread) @ (b * spread) / np.linalg.norm(a * spread) / np.linalg.norm(b * spread))
+
+
+if __name__ == "__main__":
+    main()
