@@ -89,7 +89,23 @@ impl VorbisHeaders {
 /// Vorbis.
 pub(crate) fn vorbis(headers: &VorbisHeaders) -> std::result::Result<Box<dyn Codec>, AudioError> {
     let samples = Samples { rate: headers.rate, channels: usize::from(headers.channels), shift: 0 };
-    symphonia("Vorbis", CODEC_ID_VORBIS, headers.bytes.clone(), samples, VorbisDecoder::try_new)
+    let codec = symphonia("Vorbis", CODEC_ID_VORBIS, headers.bytes.clone(), samples, VorbisDecoder::try_new)?;
+    Ok(Box::new(Vorbis(codec)))
+}
+
+/// Vorbis whose headers may come again amid the audio, as editors leave them: packets that are no audio by their first bit are
+/// ignored (Vorbis I, 4.3.1).
+struct Vorbis(Box<dyn Codec>);
+
+impl Codec for Vorbis {
+    fn decode(&mut self, packet: &[u8]) -> std::result::Result<usize, String> {
+        let is_audio = packet.first().is_none_or(|first| first & 1 == 0);
+        if is_audio { self.0.decode(packet) } else { Ok(0) }
+    }
+
+    fn copy(&self, frames: Range<usize>, planes: &mut Planes) {
+        self.0.copy(frames, planes);
+    }
 }
 
 /// One of Symphonia's decoders. A panic in it while it is made is an error, as it is later.

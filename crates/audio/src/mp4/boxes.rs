@@ -208,10 +208,13 @@ impl Movie {
             }
             (Some(edit), None) => {
                 let start = scaled(edit.start.unsigned_abs(), track.timescale, false);
-                // Durations of edits are often rounded to milliseconds; that of the samples is exact.
+                // Durations of edits are often rounded to milliseconds, up or down; that of the samples is exact. So an edit
+                // that ends less than such a unit before the samples do takes all of them.
                 let length = scaled(edit.duration, self.timescale, true);
+                let unit = scaled(1, self.timescale, true);
                 let end = (edit.duration > 0).then(|| start.saturating_add(length));
-                Window { start, end: end.into_iter().chain(all).min() }
+                let end = end.filter(|end| all.is_none_or(|all| end.saturating_add(unit) <= all));
+                Window { start, end: end.or(all) }
             }
             (Some(_), Some(_)) => return Err(AudioError::Unsupported("MP4 with more than one edit".into())),
         };

@@ -7,9 +7,6 @@ use crate::input::Input;
 /// Bytes of a page's header before its table of segments.
 const HEADER_BYTES: usize = 27;
 
-/// A granule position that says that no packet ends on the page.
-const NO_POSITION: u64 = u64::MAX;
-
 /// One page.
 #[derive(Default)]
 pub(super) struct Page {
@@ -71,7 +68,8 @@ impl Page {
         }
         let flags = self.bytes[5];
         (self.is_continued, self.is_first, self.is_last) = (flags & 1 != 0, flags & 2 != 0, flags & 4 != 0);
-        self.position = (position != NO_POSITION).then_some(position);
+        // -1 says that no packet ends on the page; other negative ones, which editors leave, say nothing that can be used.
+        self.position = i64::try_from(position).is_ok().then_some(position);
         (self.sequence, self.serial) = (sequence, serial);
         Ok(true)
     }
