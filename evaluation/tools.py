@@ -42,6 +42,10 @@ def librosa(path):
 
 
 def load(path):
+    import essentia
+
+    # It warns of every network that it takes down.
+    essentia.log.infoActive = essentia.log.warningActive = False
     from essentia.standard import MonoLoader
 
     return MonoLoader(filename=str(path), sampleRate=44_100)()
