@@ -13,6 +13,8 @@
 //! | [`resample`] | one rate | another, on an absolute grid |
 //! | [`stft`] | samples | power spectra, on an absolute or centred grid |
 //! | [`tags`] | a file of any format | title, artist, album, identifiers, gains, cover |
+//!
+//! [`vector`] makes loops use the widest registers of the processor they run on.
 
 mod aac;
 mod adts;
@@ -35,6 +37,7 @@ pub mod resample;
 mod sniff;
 pub mod stft;
 pub mod tags;
+pub mod vector;
 mod vorbis;
 mod wav;
 

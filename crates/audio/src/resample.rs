@@ -20,6 +20,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::vector::{dots, widest};
+
 /// Filters that are remembered. Making one costs milliseconds, as much as analysing a second of audio.
 const REMEMBERED: usize = 8;
 
@@ -41,6 +43,12 @@ pub const TABLE_VALUES: usize = 1 << 18;
 /// a straight line errs by less than (pi 0.475 / 1024)^2 / 2, which is -119 dB.
 const PHASES: f64 = 1_024.0;
 
+/// Sums side by side in an inner product. Short ones are added with less rounding, so there are many.
+const LANES: usize = 16;
+/// Outputs that are made together where all have one phase, and sums side by side of each: as many as the registers hold.
+const TOGETHER: usize = 4;
+const LANES_TOGETHER: usize = 8;
+
 /// A streaming mono resampler. It allocates in the constructor and, while input pieces keep growing, in its buffer.
 #[derive(Debug)]
 pub struct Resampler {
@@ -57,6 +65,15 @@ pub struct Resampler {
     /// Number of the first sample in `pending`.
     pending_first: i64,
     pending: Vec<f32>,
+}
+
+/// Where an output lies among the pending samples.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    /// The first sample of its window.
+    start: usize,
+    /// What its instant lies after the centre of the window, in 1 / up input samples.
+    offset: u64,
 }
 
 #[derive(Debug)]
@@ -122,19 +139,19 @@ impl Resampler {
             return first_output;
         };
         self.pending.extend_from_slice(input);
-        let width = 2 * filter.half;
-        loop {
-            // Never negative: what outputs still need is kept, and the constructor put zeros before the first.
-            let start = (self.centre - filter.half as i64 + 1 - self.pending_first) as usize;
-            let Some(window) = self.pending.get(start..start + width) else { break };
-            output.push(filter.apply(window, self.offset, self.up));
-            self.next_output += 1;
-            self.offset += self.down;
-            self.centre += (self.offset / self.up) as i64;
-            self.offset %= self.up;
-        }
-        let used = (self.centre - filter.half as i64 + 1 - self.pending_first) as usize;
-        let used = used.min(self.pending.len());
+        let before = output.len();
+        // Never negative: what outputs still need is kept, and the constructor put zeros before the first.
+        let start = (self.centre - filter.half as i64 + 1 - self.pending_first) as usize;
+        let place = Place { start, offset: self.offset };
+        let (pending, ratio) = (&self.pending[..], (self.up, self.down));
+        let next = widest(
+            #[inline(always)]
+            || filter.run(pending, place, ratio, output),
+        );
+        self.next_output += (output.len() - before) as i64;
+        self.centre += next.start as i64 - start as i64;
+        self.offset = next.offset;
+        let used = next.start.min(self.pending.len());
         self.pending.drain(..used);
         self.pending_first += used as i64;
         first_output
@@ -197,16 +214,45 @@ impl Filter {
         Self { half, phases, is_exact, table }
     }
 
+    /// Appends the outputs from a place on whose windows lie in `pending`, and returns the place of the one after them.
+    #[inline(always)]
+    fn run(&self, pending: &[f32], mut place: Place, (up, down): (u64, u64), output: &mut Vec<f32>) -> Place {
+        let width = 2 * self.half;
+        if up == 1 {
+            // All outputs have the same phase: what is loaded of it serves several.
+            let (row, step) = (&self.table[..width], down as usize);
+            while let Some(reached) = pending.get(place.start..place.start + (TOGETHER - 1) * step + width) {
+                let windows: [&[f32]; TOGETHER] = std::array::from_fn(|number| &reached[number * step..][..width]);
+                output.extend_from_slice(&dots::<TOGETHER, LANES_TOGETHER>(windows, [row; TOGETHER]));
+                place.start += TOGETHER * step;
+            }
+            while let Some(window) = pending.get(place.start..place.start + width) {
+                output.extend_from_slice(&dots::<1, LANES_TOGETHER>([window], [row]));
+                place.start += step;
+            }
+            return place;
+        }
+        while let Some(window) = pending.get(place.start..place.start + width) {
+            output.push(self.apply(window, place.offset, up));
+            place.offset += down;
+            place.start += (place.offset / up) as usize;
+            place.offset %= up;
+        }
+        place
+    }
+
     /// The output at `offset` / `up` input samples after the centre of `window`.
+    #[inline(always)]
     fn apply(&self, window: &[f32], offset: u64, up: u64) -> f32 {
         let row = |phase: usize| &self.table[phase * window.len()..(phase + 1) * window.len()];
         if self.is_exact {
-            return dot(window, row(offset as usize));
+            let [value] = dots::<1, LANES>([window], [row(offset as usize)]);
+            return value;
         }
         let place = offset as f64 / up as f64 * self.phases as f64;
         let phase = (place as usize).min(self.phases - 1);
         let between = (place - phase as f64) as f32;
-        let (before, after) = (dot(window, row(phase)), dot(window, row(phase + 1)));
+        let [before, after] = dots::<2, LANES>([window; 2], [row(phase), row(phase + 1)]);
         before + between * (after - before)
     }
 }
@@ -233,20 +279,6 @@ pub fn bessel_i0(x: f64) -> f64 {
         k += 1.0;
     }
     sum
-}
-
-/// Sixteen sums side by side: the compiler makes vector instructions of it, and the order of additions is fixed.
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let (a_chunks, a_rest) = a.as_chunks::<16>();
-    let (b_chunks, b_rest) = b.as_chunks::<16>();
-    let mut sums = [0.0_f32; 16];
-    for (a, b) in a_chunks.iter().zip(b_chunks) {
-        for lane in 0..16 {
-            sums[lane] += a[lane] * b[lane];
-        }
-    }
-    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
-    sums.iter().sum::<f32>() + rest
 }
 
 fn greatest_common_divisor(a: u32, b: u32) -> u32 {
@@ -382,6 +414,32 @@ mod tests {
             }
         }
         assert_eq!(resample(8_000, 8_000, 5, &[0.1, f32::MIN_POSITIVE]), (5, vec![0.1, f32::MIN_POSITIVE]));
+    }
+
+    /// With and without wide registers, alone and with others.
+    #[test]
+    fn outputs_are_the_same_bits_on_every_processor() {
+        for (rate_in, rate_out) in RATES {
+            let common = greatest_common_divisor(rate_in, rate_out);
+            let ratio = (u64::from(rate_out / common), u64::from(rate_in / common));
+            let filter = Filter::new(ratio.0, ratio.1);
+            let pending: Vec<f32> = (0..5_000).map(|n| ((n * 7_919 % 1_000) as f32 - 500.0) / 499.0).collect();
+            let place = Place { start: 3, offset: 0 };
+            let (mut wide, mut plain, mut alone) = (Vec::new(), Vec::new(), Vec::new());
+            let end = widest(
+                #[inline(always)]
+                || filter.run(&pending, place, ratio, &mut wide),
+            );
+            let plain_end = std::hint::black_box(filter.run(&pending, place, ratio, &mut plain));
+            let mut next = place;
+            while next.start + 2 * filter.half <= pending.len() {
+                let reached = &pending[..next.start + 2 * filter.half];
+                next = filter.run(reached, next, ratio, &mut alone);
+            }
+            assert_eq!((end.start, end.offset), (plain_end.start, plain_end.offset));
+            assert_eq!((end.start, end.offset), (next.start, next.offset));
+            assert!(!wide.is_empty() && wide == plain && wide == alone, "{rate_in} to {rate_out}");
+        }
     }
 
     #[test]

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use realfft::num_complex::Complex;
-use realfft::{RealFftPlanner, RealToComplex};
+use rustfft::num_complex::Complex;
+use rustfft::{Fft, FftPlanner};
+
+use crate::vector::widest;
 
 /// Which transform: equal specs share one computation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -54,13 +56,22 @@ pub struct Frame<'a> {
 
 /// A running transform. It computes in f64, as librosa does: what is 200 dB below the loudest part of a frame is still
 /// right, and a pure tone has no floor of rounding noise under it.
+///
+/// Two samples make one complex number, so that a transform of half the length does for all of them; the spectrum of the
+/// even samples and that of the odd ones are told apart afterwards, and only the power of their sum is made.
 pub struct Stft {
     spec: StftSpec,
     grid: Grid,
-    transform: Arc<dyn RealToComplex<f64>>,
-    window: Vec<f64>,
-    windowed: Vec<f64>,
+    /// Of `size / 2`.
+    transform: Arc<dyn Fft<f64>>,
+    /// exp(-2 pi i k / size) for k from 1 to below `size / 4`: real and imaginary parts.
+    turns: [Vec<f64>; 2],
+    /// Two values side by side, as samples are.
+    window: Vec<[f64; 2]>,
+    windowed: Vec<Complex<f64>>,
     spectrum: Vec<Complex<f64>>,
+    /// The real and the imaginary parts of the spectrum.
+    parts: [Vec<f64>; 2],
     scratch: Vec<Complex<f64>>,
     power: Vec<f32>,
     /// Index of the next frame.
@@ -84,23 +95,30 @@ impl Stft {
         assert!(spec.size > 0 && spec.size.is_multiple_of(2), "a transform needs an even length");
         assert!((1..=spec.size).contains(&spec.hop), "frames must follow each other without holes");
         let size = spec.size as usize;
-        let transform = RealFftPlanner::<f64>::new().plan_fft_forward(size);
+        let half = size / 2;
+        let transform = FftPlanner::new().plan_fft_forward(half);
+        let angle = |n: usize| std::f64::consts::TAU * n as f64 / size as f64;
+        let hann = |n: usize| 0.5 - 0.5 * angle(n).cos();
         let next = match grid {
             Grid::Trailing => first.div_euclid(i64::from(spec.hop)) + 1,
             Grid::Centred => 0,
         };
         let pending_first = spec.last_sample(grid, next) + 1 - i64::from(spec.size);
-        let window = (0..size).map(|n| 0.5 - 0.5 * (std::f64::consts::TAU * n as f64 / size as f64).cos()).collect();
         let mut pending = Vec::with_capacity(size + crate::BLOCK_FRAMES);
         pending.resize(usize::try_from(first - pending_first).unwrap_or(0), 0.0);
         Self {
             spec,
             grid,
-            window,
-            windowed: transform.make_input_vec(),
-            spectrum: transform.make_output_vec(),
-            scratch: transform.make_scratch_vec(),
-            power: vec![0.0; size / 2 + 1],
+            turns: [
+                (1..=(half - 1) / 2).map(|k| angle(k).cos()).collect(),
+                (1..=(half - 1) / 2).map(|k| -angle(k).sin()).collect(),
+            ],
+            window: (0..half).map(|n| [hann(2 * n), hann(2 * n + 1)]).collect(),
+            windowed: vec![Complex::default(); half],
+            spectrum: vec![Complex::default(); half],
+            parts: [vec![0.0; half], vec![0.0; half]],
+            scratch: vec![Complex::default(); transform.get_outofplace_scratch_len()],
+            power: vec![0.0; half + 1],
             transform,
             next,
             pending,
@@ -121,13 +139,21 @@ impl Stft {
         self.pending.extend_from_slice(samples);
         let mut start = 0;
         while let Some(covered) = self.pending.get(start..start + size) {
-            let weighted = covered.iter().zip(&self.window).map(|(sample, weight)| f64::from(*sample) * weight);
-            self.windowed.iter_mut().zip(weighted).for_each(|(target, value)| *target = value);
-            // Fails only for slices of wrong lengths, and these come from the transform itself.
-            let transformed =
-                self.transform.process_with_scratch(&mut self.windowed, &mut self.spectrum, &mut self.scratch);
-            debug_assert!(transformed.is_ok());
-            self.power.iter_mut().zip(&self.spectrum).for_each(|(power, bin)| *power = bin.norm_sqr() as f32);
+            let (windowed, window) = (&mut self.windowed, &self.window);
+            widest(
+                #[inline(always)]
+                || weigh(covered, window, windowed),
+            );
+            self.transform.process_outofplace_with_scratch(&mut self.windowed, &mut self.spectrum, &mut self.scratch);
+            let (spectrum, [real, imaginary]) = (&self.spectrum, &mut self.parts);
+            let ([cosines, sines], power) = (&self.turns, &mut self.power);
+            widest(
+                #[inline(always)]
+                || {
+                    split(spectrum, real, imaginary);
+                    measure((real, imaginary), (cosines, sines), power);
+                },
+            );
             let covered_first = self.pending_first + start as i64;
             // Within 0 to `size`, so the casts are exact.
             let inside = |sample: i64| sample.saturating_sub(covered_first).clamp(0, size as i64) as usize;
@@ -156,6 +182,53 @@ impl Stft {
         let last_frame = end / i64::from(self.spec.hop);
         let missing = self.spec.last_sample(self.grid, last_frame) + 1 - end;
         self.push(&vec![0.0; usize::try_from(missing).unwrap_or(0)], each);
+    }
+}
+
+/// Samples by the window, two to a complex number.
+#[inline(always)]
+fn weigh(samples: &[f32], window: &[[f64; 2]], windowed: &mut [Complex<f64>]) {
+    let pairs = samples.as_chunks::<2>().0;
+    for ((target, [first, second]), weights) in windowed.iter_mut().zip(pairs).zip(window) {
+        *target = Complex::new(f64::from(*first) * weights[0], f64::from(*second) * weights[1]);
+    }
+}
+
+/// Real and imaginary parts: what comes after runs over several numbers at a time only if they lie side by side.
+#[inline(always)]
+fn split(spectrum: &[Complex<f64>], real: &mut [f64], imaginary: &mut [f64]) {
+    for ((number, real), imaginary) in spectrum.iter().zip(real).zip(imaginary) {
+        (*real, *imaginary) = (number.re, number.im);
+    }
+}
+
+/// The power of real samples of which two were one complex number, from the transform Z of half the length. With m that
+/// length, E = (Z(k) + conj Z(m - k)) / 2 is the transform of the even samples and O = (Z(k) - conj Z(m - k)) / 2i that of the odd
+/// ones, so that X(k) = E + turn(k) O and X(m - k) = conj(E - turn(k) O).
+#[inline(always)]
+fn measure((real, imaginary): (&[f64], &[f64]), (cosines, sines): (&[f64], &[f64]), power: &mut [f32]) {
+    let length = real.len();
+    let pairs = cosines.len();
+    let low = real[1..=pairs].iter().zip(&imaginary[1..=pairs]);
+    let high = real[length - pairs..].iter().zip(&imaginary[length - pairs..]).rev();
+    let (low_power, high_power) = power.split_at_mut(length - pairs);
+    let powers = low_power[1..].iter_mut().zip(high_power[..pairs].iter_mut().rev());
+    let turns = cosines.iter().zip(sines);
+    for (((low, high), turn), (low_power, high_power)) in low.zip(high).zip(turns).zip(powers) {
+        // Twice E and O, and O turned.
+        let (even_real, even_imaginary) = (low.0 + high.0, low.1 - high.1);
+        let (odd_real, odd_imaginary) = (low.1 + high.1, high.0 - low.0);
+        let turned_real = turn.0 * odd_real - turn.1 * odd_imaginary;
+        let turned_imaginary = turn.0 * odd_imaginary + turn.1 * odd_real;
+        let square = |real: f64, imaginary: f64| (0.25 * (real * real + imaginary * imaginary)) as f32;
+        *low_power = square(even_real + turned_real, even_imaginary + turned_imaginary);
+        *high_power = square(even_real - turned_real, even_imaginary - turned_imaginary);
+    }
+    low_power[0] = (real[0] + imaginary[0]).powi(2) as f32;
+    high_power[pairs] = (real[0] - imaginary[0]).powi(2) as f32;
+    if length.is_multiple_of(2) {
+        let middle = length / 2;
+        power[middle] = (real[middle] * real[middle] + imaginary[middle] * imaginary[middle]) as f32;
     }
 }
 
@@ -213,6 +286,32 @@ mod tests {
                     assert!((f64::from(*value) - expected).abs() <= 1e-6 * expected.max(1e-3), "{index} {bin}");
                 }
             }
+        }
+    }
+
+    /// Halves of one number, of an odd number and of an even number.
+    #[test]
+    fn every_even_length_has_all_its_bins() {
+        for size in [2_u32, 4, 6, 10, 12, 100] {
+            let spec = StftSpec { rate: 8_000, size, hop: size };
+            let input = signal(0, 2 * size as usize);
+            let mut count = 0;
+            Stft::new(spec, Grid::Trailing, 0).push(&input, |frame| {
+                count += 1;
+                assert_eq!(frame.power.len(), size as usize / 2 + 1);
+                for (bin, power) in frame.power.iter().enumerate() {
+                    let (mut real, mut imaginary) = (0.0, 0.0);
+                    for (n, sample) in frame.samples.iter().enumerate() {
+                        let angle = std::f64::consts::TAU * n as f64 / f64::from(size);
+                        let windowed = f64::from(*sample) * (0.5 - 0.5 * angle.cos());
+                        real += windowed * (angle * bin as f64).cos();
+                        imaginary -= windowed * (angle * bin as f64).sin();
+                    }
+                    let expected = real * real + imaginary * imaginary;
+                    assert!((f64::from(*power) - expected).abs() <= 1e-6 * expected.max(1e-3), "{size} {bin}");
+                }
+            });
+            assert_eq!(count, 2);
         }
     }
 

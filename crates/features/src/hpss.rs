@@ -1,5 +1,7 @@
 //! How much of the sound is percussive, by medians along time and along frequency.
 
+use antiphon_audio::vector::widest;
+
 use crate::algorithm::{Algorithm, COMMON as SPEC, Needs, Spectrum, Stream};
 use crate::descriptor::{Aggregate, Descriptor, Hop, Kind, Output, Series};
 use crate::median::{medians, mirrored, replace};
@@ -113,12 +115,21 @@ impl Hpss {
             let leaving = self.row(frame - 1 - REACH as i64);
             let entering = self.row(frame + REACH as i64);
             let (leaving, entering) = (&self.powers[leaving..][..BINS], &self.powers[entering..][..BINS]);
-            for (sorted, (&leaving, &entering)) in self.along_time.iter_mut().zip(leaving.iter().zip(entering)) {
-                replace(sorted, leaving, entering);
-            }
+            let along_time = &mut self.along_time;
+            widest(
+                #[inline(always)]
+                || {
+                    for (sorted, (&leaving, &entering)) in along_time.iter_mut().zip(leaving.iter().zip(entering)) {
+                        replace(sorted, leaving, entering);
+                    }
+                },
+            );
         }
         let power = &self.powers[self.row(frame)..][..BINS];
-        let share = percussive_share(power, &self.along_time);
+        let share = widest(
+            #[inline(always)]
+            || percussive_share(power, &self.along_time),
+        );
         let reported = if self.song { self.measured } else { self.come - 1 };
         let (index, last_input) = self.places[reported % KEPT];
         sink.frame(index, last_input, &[share]);
@@ -132,6 +143,7 @@ impl Hpss {
 }
 
 /// The percussive share of the energy of a frame; NaN if there is no energy.
+#[inline(always)]
 fn percussive_share(power: &[f32], along_time: &[[f32; LENGTH]]) -> f32 {
     let (mut percussive, mut harmonic) = (0.0f64, 0.0f64);
     medians::<LENGTH>(power, |bin, broad| {

@@ -1,7 +1,8 @@
 //! Running medians: a window of values in rising order, of which one leaves as another enters.
 
 /// Takes one value out of a row in rising order and puts another in. Every place is computed alike, without branches, so that
-/// the compiler makes vector instructions of it.
+/// the compiler makes vector instructions of it, as wide as what calls it ([`antiphon_audio::vector::widest`]).
+#[inline(always)]
 pub(crate) fn replace<const LENGTH: usize>(sorted: &mut [f32; LENGTH], leaving: f32, entering: f32) {
     // What is left, and an infinity behind it.
     let mut rest = [f32::INFINITY; LENGTH];
@@ -25,6 +26,7 @@ pub(crate) fn mirrored(place: i64, length: usize) -> usize {
 }
 
 /// Calls `each` with every value of a row and the median of the `LENGTH` (odd) around it, mirrored at both ends.
+#[inline(always)]
 pub(crate) fn medians<const LENGTH: usize>(row: &[f32], mut each: impl FnMut(usize, f32)) {
     let reach = LENGTH / 2;
     let value = |place: i64| row[mirrored(place, row.len())];

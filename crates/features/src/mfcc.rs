@@ -1,5 +1,7 @@
 //! Mel-frequency cepstral coefficients.
 
+use antiphon_audio::vector::widest;
+
 use crate::algorithm::{Algorithm, COMMON as SPEC, Needs, Spectrum, Stream};
 use crate::descriptor::{Aggregate, Descriptor, Hop, Kind, Output, Series};
 use crate::lanes::dot;
@@ -80,9 +82,14 @@ impl Algorithm for Mfcc {
         let mut relative = [0.0; BANDS];
         relative.iter_mut().zip(spectrum.mel).for_each(|(relative, level)| *relative = level - reference);
         let mut values = [0.0; COEFFICIENTS];
-        for (value, row) in values.iter_mut().zip(self.rows.chunks_exact(BANDS)) {
-            *value = dot(row, &relative);
-        }
+        widest(
+            #[inline(always)]
+            || {
+                for (value, row) in values.iter_mut().zip(self.rows.chunks_exact(BANDS)) {
+                    *value = dot(row, &relative);
+                }
+            },
+        );
         values[0] += reference * (BANDS as f32).sqrt();
         sink.frame(spectrum.index, spectrum.last_input, &values);
     }

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use antiphon_audio::vector::widest;
+
 use crate::algorithm::{Algorithm, COMMON as SPEC, Needs, Spectrum, Stream};
 use crate::descriptor::{Aggregate, Descriptor, Hop, Kind, Output, Series};
 use crate::lanes::dot;
@@ -123,9 +125,15 @@ impl Tempogram {
         for (target, (value, weight)) in self.windowed.iter_mut().zip(self.recent.iter().zip(&self.window)) {
             *target = value * weight;
         }
-        for (lag, value) in self.values.iter_mut().enumerate() {
-            *value = dot(&self.windowed[..WINDOW - lag], &self.windowed[lag..]);
-        }
+        let (windowed, values) = (&self.windowed, &mut self.values);
+        widest(
+            #[inline(always)]
+            || {
+                for (lag, value) in values.iter_mut().enumerate() {
+                    *value = dot(&windowed[..WINDOW - lag], &windowed[lag..]);
+                }
+            },
+        );
         let largest = self.values[0];
         if largest > f32::MIN_POSITIVE {
             self.values.iter_mut().for_each(|value| *value /= largest);

@@ -1,5 +1,7 @@
 //! What the samples of a frame say without a transform.
 
+use antiphon_audio::vector::widest;
+
 use crate::algorithm::{Algorithm, COMMON as SPEC, Needs, Spectrum, Stream};
 use crate::descriptor::{Aggregate, Descriptor, Hop, Kind, Output, Series};
 use crate::lanes::dot;
@@ -66,7 +68,11 @@ impl Algorithm for Waveform {
         let size = spectrum.samples.len() as f32;
         let (first, end) = spectrum.inside;
         let crossings = crossings(&spectrum.samples[first..end]) as f32 / size;
-        let rms = (dot(spectrum.samples, spectrum.samples) / size).sqrt();
+        let energy = widest(
+            #[inline(always)]
+            || dot(spectrum.samples, spectrum.samples),
+        );
+        let rms = (energy / size).sqrt();
         sink.frame(spectrum.index, spectrum.last_input, &[crossings, rms]);
     }
 }

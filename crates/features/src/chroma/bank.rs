@@ -1,5 +1,7 @@
 //! From bins to notes: D. Ellis, "Chroma feature analysis and synthesis" (2007), as librosa's `filters.chroma` has it.
 
+use antiphon_audio::vector::widest;
+
 use super::NOTES;
 use crate::algorithm::COMMON as SPEC;
 use crate::lanes::dot;
@@ -40,9 +42,14 @@ impl Bank {
 
     /// The weighted sum of power for each note, from C.
     pub(super) fn apply(&self, power: &[f32], notes: &mut [f32]) {
-        for (note, weights) in notes.iter_mut().zip(self.weights.chunks_exact(BINS)) {
-            *note = dot(weights, power);
-        }
+        widest(
+            #[inline(always)]
+            || {
+                for (note, weights) in notes.iter_mut().zip(self.weights.chunks_exact(BINS)) {
+                    *note = dot(weights, power);
+                }
+            },
+        );
     }
 }
 

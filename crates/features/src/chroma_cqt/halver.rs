@@ -3,8 +3,7 @@
 //! rings in its own way.
 
 use antiphon_audio::resample::bessel_i0;
-
-use crate::lanes::dot;
+use antiphon_audio::vector::{dots, widest};
 
 /// The -6 dB point, as a share of half the lower rate: the middle of soxr's pass band (0.913) and stop band (1).
 const CUT_OFF: f64 = 0.956_872;
@@ -14,6 +13,9 @@ const BETA: f64 = 13.040;
 const HALF_WIDTH: f64 = 97.25;
 /// Samples on either side that take part in an output.
 const REACH: usize = 194;
+/// Outputs that are made together, and sums side by side of each: as many as the registers hold.
+const TOGETHER: usize = 4;
+const LANES: usize = 8;
 
 /// A running halver. Output m lies at input 2 m.
 pub(super) struct Halver {
@@ -54,11 +56,22 @@ impl Halver {
     /// Takes the next samples and appends what is ready.
     pub(super) fn push(&mut self, input: &[f32], output: &mut Vec<f32>) {
         self.pending.extend_from_slice(input);
+        let (taps, pending) = (&self.taps[..], &self.pending[..]);
         let mut start = 0;
-        while let Some(window) = self.pending.get(start..start + self.taps.len()) {
-            output.push(dot(&self.taps, window));
-            start += 2;
-        }
+        widest(
+            #[inline(always)]
+            || {
+                while let Some(reached) = pending.get(start..start + 2 * (TOGETHER - 1) + taps.len()) {
+                    let windows: [&[f32]; TOGETHER] = std::array::from_fn(|number| &reached[2 * number..]);
+                    output.extend_from_slice(&dots::<TOGETHER, LANES>(windows, [taps; TOGETHER]));
+                    start += 2 * TOGETHER;
+                }
+                while let Some(window) = pending.get(start..start + taps.len()) {
+                    output.extend_from_slice(&dots::<1, LANES>([window], [taps]));
+                    start += 2;
+                }
+            },
+        );
         self.next_output += start as i64 / 2;
         self.pending.drain(..start);
         self.pending_first += start as i64;

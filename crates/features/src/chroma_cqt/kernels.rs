@@ -1,5 +1,7 @@
 //! The filters of one octave: the same ones serve all, since each runs at the rate that fits it.
 
+use antiphon_audio::vector::widest;
+
 use crate::algorithm::COMMON as SPEC;
 use crate::lanes::dot;
 
@@ -36,11 +38,16 @@ impl Kernels {
 
     /// The number of each filter and its magnitude, for the `2 * reach` samples about a middle.
     pub(super) fn measure(&self, window: Window<'_>, mut each: impl FnMut(usize, f32)) {
-        for (bin, filter) in self.filters.iter().enumerate() {
-            let real = dot(&filter.cosines, window.sums);
-            let imaginary = dot(&filter.sines, window.differences);
-            each(bin, (real * real + imaginary * imaginary).sqrt());
-        }
+        widest(
+            #[inline(always)]
+            || {
+                for (bin, filter) in self.filters.iter().enumerate() {
+                    let real = dot(&filter.cosines, window.sums);
+                    let imaginary = dot(&filter.sines, window.differences);
+                    each(bin, (real * real + imaginary * imaginary).sqrt());
+                }
+            },
+        );
     }
 }
 

@@ -1,12 +1,17 @@
 //! Bands on Slaney's mel scale: straight below 1 kHz, logarithmic above (M. Slaney, "Auditory Toolbox", 1998).
 
+use antiphon_audio::vector::side_by_side;
+
+/// Weights side by side: those of a band are so many times as many, zeros among them.
+const LANES: usize = 8;
+
 /// Triangular filters over the bins of a power spectrum. Neighbours overlap: one rises while the other falls.
 pub(super) struct Bank {
     bands: Vec<Band>,
-    weights: Vec<f32>,
+    weights: Vec<[f32; LANES]>,
 }
 
-/// The bins of one triangle, and where its weights lie.
+/// Where the weights of one triangle lie, and the bin that the first belongs to.
 struct Band {
     first_bin: usize,
     weights: std::ops::Range<usize>,
@@ -18,32 +23,42 @@ impl Bank {
     pub(super) fn new(count: usize, rate: u32, size: u32, gain: impl Fn(f64) -> f64) -> Bank {
         let corners = corners(count, f64::from(rate) / 2.0);
         let bin_width = f64::from(rate) / f64::from(size);
+        let bins = size as usize / 2 + 1;
         let mut bank = Bank { bands: Vec::with_capacity(count), weights: Vec::new() };
         for corner in corners.windows(3) {
             let (low, centre, high) = (corner[0], corner[1], corner[2]);
-            let start = bank.weights.len();
-            let mut first_bin = 0;
-            for bin in 0..=size as usize / 2 {
+            let weight = |bin: usize| {
                 let frequency = bin as f64 * bin_width;
                 let height = ((frequency - low) / (centre - low)).min((high - frequency) / (high - centre));
-                if height > 0.0 {
-                    if bank.weights.len() == start {
-                        first_bin = bin;
-                    }
-                    bank.weights.push((height * gain(high - low)) as f32);
-                }
-            }
+                (height.max(0.0) * gain(high - low)) as f32
+            };
+            let first = (0..bins).find(|&bin| weight(bin) > 0.0).unwrap_or(0);
+            let end = (0..bins).rfind(|&bin| weight(bin) > 0.0).map_or(first, |last| last + 1);
+            let length = (end - first).next_multiple_of(LANES);
+            // What is read lies inside the spectrum: at its end, the zeros come first.
+            let first_bin = first.min(bins - length);
+            let start = bank.weights.len();
+            let chunks = (first_bin..first_bin + length).step_by(LANES);
+            bank.weights.extend(chunks.map(|from| std::array::from_fn(|lane| weight(from + lane))));
             bank.bands.push(Band { first_bin, weights: start..bank.weights.len() });
         }
         bank
     }
 
     /// The weighted sum of each band.
-    pub(super) fn apply<'a>(&'a self, power: &'a [f32]) -> impl Iterator<Item = f32> + 'a {
-        self.bands.iter().map(|band| {
-            let weights = &self.weights[band.weights.clone()];
-            weights.iter().zip(&power[band.first_bin..]).map(|(weight, power)| weight * power).sum()
-        })
+    #[inline(always)]
+    pub(super) fn apply(&self, power: &[f32], sums: &mut [f32]) {
+        for (sum, band) in sums.iter_mut().zip(&self.bands) {
+            let mut lanes = [0.0_f32; LANES];
+            let chunks = power[band.first_bin..].as_chunks::<LANES>().0;
+            for (weights, power) in self.weights[band.weights.clone()].iter().zip(chunks) {
+                for lane in 0..LANES {
+                    lanes[lane] += weights[lane] * power[lane];
+                }
+            }
+            let [a, b, c, d, e, f, g, h] = side_by_side(lanes);
+            *sum = ((a + e) + (c + g)) + ((b + f) + (d + h));
+        }
     }
 }
 
@@ -115,7 +130,7 @@ mod tests {
         let bank = Bank::new(64, 22_050, 2_048, |_| 1.0);
         let mut total = vec![0.0; 1_025];
         for band in &bank.bands {
-            for (bin, weight) in bank.weights[band.weights.clone()].iter().enumerate() {
+            for (bin, weight) in bank.weights[band.weights.clone()].as_flattened().iter().enumerate() {
                 total[band.first_bin + bin] += weight;
             }
         }

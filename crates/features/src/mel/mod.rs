@@ -2,16 +2,22 @@
 
 mod bands;
 
+use antiphon_audio::vector::widest;
+
 use crate::algorithm::{Algorithm, COMMON as SPEC, Needs, Spectrum, Stream};
 use crate::cells::{PREVIEW_BANDS, decibels};
 use crate::descriptor::{Aggregate, Descriptor, Hop, Kind, Output, Series};
+use crate::lanes::ln;
 use crate::registry::Request;
 use crate::session::Sink;
 use bands::{Bank, MEL_CENTRES, PREVIEW_CENTRES};
 
 const BANDS: usize = 128;
-/// Below this power all is silence, as in librosa's `power_to_db`.
+/// Below this power all is silence, as in librosa's `power_to_db`; and its level in dB.
 const FLOOR: f32 = 1e-10;
+const FLOOR_DB: f32 = -100.0;
+/// dB of a power by its natural logarithm: 10 / ln 10.
+const DB_OF_LN: f32 = 4.342_945;
 /// The level of byte 0 of the preview in dB, and steps per dB.
 const PREVIEW_FLOOR_DB: f64 = -120.0;
 const PREVIEW_STEPS_PER_DB: f64 = 2.0;
@@ -87,9 +93,18 @@ impl Bands {
 
     /// 10 log10 of the power in each band, at least -100.
     pub(crate) fn decibels(&mut self, power: &[f32]) -> &[f32] {
-        for (value, power) in self.decibels.iter_mut().zip(self.bank.apply(power)) {
-            *value = 10.0 * power.max(FLOOR).log10();
-        }
+        let (bank, decibels) = (&self.bank, &mut self.decibels);
+        widest(
+            #[inline(always)]
+            || {
+                bank.apply(power, decibels);
+                for value in decibels {
+                    let level = DB_OF_LN * ln(*value);
+                    // Silence is the floor to the bit, and what is just above it not below.
+                    *value = if *value > FLOOR && level > FLOOR_DB { level } else { FLOOR_DB };
+                }
+            },
+        );
         &self.decibels
     }
 }
@@ -108,6 +123,8 @@ struct Preview {
     tenth: i64,
     frames: u32,
     last_input: i64,
+    /// Of the frame that came last, and of all.
+    bands: [f32; PREVIEW_BANDS],
     sums: [f64; PREVIEW_BANDS],
 }
 
@@ -124,6 +141,7 @@ pub(crate) fn construct(request: &Request<'_>, stream: &Stream) -> Box<dyn Algor
             tenth: i64::MIN,
             frames: 0,
             last_input: 0,
+            bands: [0.0; PREVIEW_BANDS],
             sums: [0.0; PREVIEW_BANDS],
         }),
     })
@@ -157,9 +175,14 @@ impl Preview {
         if tenth != self.tenth {
             (self.tenth, self.frames, self.sums) = (tenth, 0, [0.0; PREVIEW_BANDS]);
         }
-        for (sum, power) in self.sums.iter_mut().zip(self.bank.apply(spectrum.power)) {
-            *sum += f64::from(power);
-        }
+        let (bank, bands, sums) = (&self.bank, &mut self.bands, &mut self.sums);
+        widest(
+            #[inline(always)]
+            || {
+                bank.apply(spectrum.power, bands);
+                sums.iter_mut().zip(bands).for_each(|(sum, power)| *sum += f64::from(*power));
+            },
+        );
         self.frames += 1;
         self.last_input = spectrum.last_input;
         let next_input =

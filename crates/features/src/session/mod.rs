@@ -8,6 +8,7 @@ mod clock;
 mod front;
 mod sink;
 
+use antiphon_audio::vector::widest;
 use antiphon_audio::{MAX_CHANNELS, MAX_RATE, MIN_RATE};
 
 pub use sink::Sink;
@@ -237,13 +238,18 @@ fn run(runners: &mut [Runner], front: &mut Front, first: i64, step: &[&[f32]]) {
 
 /// Whether all samples can be used as they are.
 fn fit(samples: &[f32]) -> bool {
-    let mut unfit = false;
-    for &sample in samples {
-        let size = sample.abs();
-        // NaN is in no range.
-        unfit |= !((SMALLEST..=LARGEST).contains(&size) | (size == 0.0));
-    }
-    !unfit
+    widest(
+        #[inline(always)]
+        || {
+            let mut unfit = false;
+            for &sample in samples {
+                let size = sample.abs();
+                // NaN is in no range.
+                unfit |= !((SMALLEST..=LARGEST).contains(&size) | (size == 0.0));
+            }
+            !unfit
+        },
+    )
 }
 
 fn fitted(sample: f32) -> f32 {

@@ -3,6 +3,8 @@
 mod contrast;
 mod shape;
 
+use antiphon_audio::vector::widest;
+
 use crate::algorithm::{Algorithm, COMMON as SPEC, Needs, Spectrum, Stream};
 use crate::descriptor::{Aggregate, Descriptor, Hop, Kind, Output, Series};
 use crate::registry::Request;
@@ -119,9 +121,12 @@ impl Algorithm for Spectral {
             return;
         }
         let (scalars, contrasts) = self.values.split_at_mut(SCALARS);
-        let magnitudes = self.shape.measure(spectrum.power, scalars);
+        widest(
+            #[inline(always)]
+            || self.shape.measure(spectrum.power, scalars),
+        );
         if let Some(contrast) = &self.contrast {
-            contrast.measure(magnitudes, contrasts);
+            contrast.measure(self.shape.magnitudes(), contrasts);
         }
         sink.frame(spectrum.index, spectrum.last_input, &self.values);
     }

@@ -1,9 +1,7 @@
 //! The seven scalars.
 
-use wide::f32x8;
-
 use super::{BINS, HZ_PER_BIN};
-use crate::lanes::sum_of;
+use crate::lanes::{dot, larger, largest, ln, sum_of};
 
 /// The share of the magnitude that lies below the roll-off.
 const ROLL_OFF: f64 = 0.85;
@@ -20,6 +18,8 @@ pub(super) struct Shape {
     bins: Vec<f32>,
     magnitudes: Vec<f32>,
     before: Vec<f32>,
+    /// Natural logarithms of the power.
+    logarithms: Vec<f32>,
     /// Sums of the magnitudes of [`RUN`] bins.
     runs: Vec<f64>,
 }
@@ -31,12 +31,19 @@ impl Shape {
             bins: (0..BINS).map(|bin| bin as f32).collect(),
             magnitudes: vec![0.0; BINS],
             before: vec![0.0; BINS],
+            logarithms: vec![0.0; BINS],
             runs: vec![0.0; BINS.div_ceil(RUN)],
         }
     }
 
-    /// Centroid, bandwidth, roll-off, flatness, flux, crest and entropy of a power spectrum. Returns the magnitudes.
-    pub(super) fn measure(&mut self, power: &[f32], values: &mut [f32]) -> &[f32] {
+    /// The magnitudes of the spectrum that was measured last.
+    pub(super) fn magnitudes(&self) -> &[f32] {
+        &self.magnitudes
+    }
+
+    /// Centroid, bandwidth, roll-off, flatness, flux, crest and entropy of a power spectrum.
+    #[inline(always)]
+    pub(super) fn measure(&mut self, power: &[f32], values: &mut [f32]) {
         std::mem::swap(&mut self.magnitudes, &mut self.before);
         self.magnitudes.iter_mut().zip(power).for_each(|(magnitude, power)| *magnitude = power.sqrt());
         let magnitudes = &self.magnitudes[..];
@@ -45,29 +52,35 @@ impl Shape {
         }
         let total: f64 = self.runs.iter().sum();
         let flux = sum_of(magnitudes, &self.before, |now, before| (now - before) * (now - before)).sqrt();
-        let (geometric, weighted) = logarithms(power, magnitudes);
+        // The logarithm of the smallest normal number is finite, and its magnitude makes the term vanish.
+        let smallest = f32::MIN_POSITIVE;
+        self.logarithms.iter_mut().zip(power).for_each(|(logarithm, power)| *logarithm = ln(larger(*power, smallest)));
+        let logarithms = &self.logarithms[..];
+        let floor = ln(LEAST_POWER);
+        let above_floor = sum_of(logarithms, &self.bins, |logarithm, _| larger(logarithm, floor) - floor);
+        let geometric = f64::from(above_floor) / BINS as f64;
+        let weighted = f64::from(dot(magnitudes, logarithms));
         // Both relative to the least power, so that silence is flat to the last bit.
-        let excess = sum_of(power, &self.bins, |power, _| (power - LEAST_POWER).max(0.0)) / LEAST_POWER;
+        let excess = sum_of(power, &self.bins, |power, _| larger(power - LEAST_POWER, 0.0)) / LEAST_POWER;
         values[3] = (geometric.exp() / (1.0 + f64::from(excess) / BINS as f64)) as f32;
         values[4] = flux / FULL_SCALE;
         if total == 0.0 {
             (values[0], values[1], values[2], values[5], values[6]) = (0.0, 0.0, 0.0, 0.0, 0.0);
-            return &self.magnitudes;
+            return;
         }
         let centroid = (f64::from(sum_of(magnitudes, &self.bins, |magnitude, bin| magnitude * bin)) / total) as f32;
         let spread = sum_of(magnitudes, &self.bins, |magnitude, bin| magnitude * (bin - centroid) * (bin - centroid));
         values[0] = centroid * HZ_PER_BIN;
         values[1] = (f64::from(spread) / total).sqrt() as f32 * HZ_PER_BIN;
         values[2] = self.roll_off(total) as f32 * HZ_PER_BIN;
-        let largest = magnitudes.iter().copied().fold(0.0, f32::max);
-        values[5] = (f64::from(largest) * BINS as f64 / total) as f32;
+        values[5] = (f64::from(largest(magnitudes)) * BINS as f64 / total) as f32;
         // With shares p = m / total: -sum p log2 p = log2 total - sum m log2 m / total, and ln m = ln(m^2) / 2.
         let entropy = (total.ln() - weighted / (2.0 * total)) / std::f64::consts::LN_2;
         values[6] = entropy.max(0.0) as f32;
-        &self.magnitudes
     }
 
     /// The first bin up to which the sum of magnitudes reaches the roll-off's share.
+    #[inline(always)]
     fn roll_off(&self, total: f64) -> usize {
         let wanted = ROLL_OFF * total;
         let mut sum = 0.0;
@@ -84,25 +97,4 @@ impl Shape {
         }
         BINS - 1
     }
-}
-
-/// The mean of ln(max(power / [`LEAST_POWER`], 1)), and the sum of magnitude x ln(power).
-fn logarithms(power: &[f32], magnitudes: &[f32]) -> (f64, f64) {
-    // ln of the smallest positive f32 is finite, and its magnitude makes the term vanish.
-    let smallest = f32x8::splat(f32::MIN_POSITIVE);
-    let floor = f32x8::splat(LEAST_POWER.ln());
-    let (mut logs, mut weighted) = (f32x8::ZERO, f32x8::ZERO);
-    let (power, last_power) = power.as_chunks::<8>();
-    let (magnitudes, last_magnitudes) = magnitudes.as_chunks::<8>();
-    for (power, magnitude) in power.iter().zip(magnitudes) {
-        let ln = f32x8::new(*power).max(smallest).ln();
-        logs += ln.max(floor) - floor;
-        weighted += f32x8::new(*magnitude) * ln;
-    }
-    let (mut logs, mut weighted) = (f64::from(logs.reduce_add()), f64::from(weighted.reduce_add()));
-    for (power, magnitude) in last_power.iter().zip(last_magnitudes) {
-        logs += f64::from(power / LEAST_POWER).max(1.0).ln();
-        weighted += f64::from(*magnitude) * f64::from(power.max(f32::MIN_POSITIVE).ln());
-    }
-    (logs / BINS as f64, weighted)
 }
