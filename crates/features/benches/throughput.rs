@@ -1,142 +1,54 @@
-//! What analysis costs, as a multiple of the least that any analysis does: decoding FLAC (44.1 kHz, stereo, 16 bit) and one
-//! transform (2,048 samples every 512) of the mix-down. One thread, the best of five runs.
+//! What analysis costs, as a multiple of the base: decoding FLAC (44.1 kHz, stereo, 16 bit) and one transform (2,048 samples
+//! every 512, single precision) of the mix-down. One thread; every row is measured once in each of so many rounds, so that what
+//! disturbs the machine for a while disturbs all alike, and the best time of each counts. It is the time that the thread had a
+//! core, which others on the machine change less than the time on the wall.
 //!
-//! `cargo bench -p antiphon-features --bench throughput`
+//! `cargo bench -p antiphon-features --bench throughput [-- ROUNDS [ROW]]` (5 rounds and all rows unless told)
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run says so by a panic")]
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use antiphon_audio::decode::{Decoder, Limits};
-use antiphon_audio::downmix::mono;
-use antiphon_audio::encode::{PcmFormat, Samples, flac, wav};
-use antiphon_audio::stft::{Grid, Stft, StftSpec};
-use antiphon_features::algorithm::Stream;
-use antiphon_features::descriptor::Descriptor;
-use antiphon_features::registry;
-use antiphon_features::session::{Item, Session};
 use antiphon_features::sets::SETS;
 
-const RATE: u32 = 44_100;
+#[path = "rows/mod.rs"]
+mod rows;
+#[path = "sound/mod.rs"]
+mod sound;
+
 const SECONDS: usize = 120;
-/// 2026-05-01T00:00:00Z, in samples.
-const FIRST: i64 = 1_777_593_600 * RATE as i64;
-
-/// Chords whose loudness wanders, over noise: compresses as music does, to about two thirds.
-fn sound() -> Vec<i32> {
-    let mut state = 1_u64;
-    let mut samples = Vec::with_capacity(2 * SECONDS * RATE as usize);
-    for n in 0..SECONDS * RATE as usize {
-        let t = n as f64 / f64::from(RATE);
-        let tone = |frequency: f64| (std::f64::consts::TAU * frequency * t).sin();
-        let chord = 0.2 * (tone(220.0) + tone(277.2) + tone(1_318.5)) * (0.6 + 0.4 * tone(0.3));
-        for side in [0.9, 1.1] {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            let noise = (state >> 40) as f64 / 8_388_608.0 - 1.0;
-            samples.push(((chord * side + 0.02 * noise) * 32_000.0) as i32);
-        }
-    }
-    samples
-}
-
-fn decode(file: &bytes::Bytes, mut each: impl FnMut(&[&[f32]])) {
-    let mut decoder = Decoder::from_bytes(file.clone(), Limits::default()).unwrap();
-    while let Some(block) = decoder.next_block().unwrap() {
-        each(block.channels());
-    }
-}
-
-fn baseline(file: &bytes::Bytes) {
-    let mut stft = Stft::new(StftSpec { rate: RATE, size: 2_048, hop: 512 }, Grid::Trailing, 0);
-    let (mut mixed, mut sum) = (Vec::new(), 0.0);
-    decode(file, |channels| {
-        mixed.clear();
-        mono(channels, &mut mixed);
-        stft.push(&mixed, |frame| sum += frame.power[7]);
-    });
-    std::hint::black_box(sum);
-}
-
-fn session(file: &bytes::Bytes, items: &[Item]) {
-    let stream = Stream {
-        rate: RATE,
-        channels: 2,
-        first_sample: FIRST,
-        first_body_sample: FIRST,
-        song: false,
-        calibration_db: None,
-    };
-    let mut session = Session::new(items, &stream).unwrap();
-    decode(file, |channels| {
-        session.push(channels);
-        std::hint::black_box(session.take_blocks());
-    });
-    std::hint::black_box(session.finish());
-}
-
-fn best(mut run: impl FnMut()) -> Duration {
-    let times = (0..5).map(|_| {
-        let start = Instant::now();
-        run();
-        start.elapsed()
-    });
-    times.min().unwrap_or_default()
-}
 
 fn main() {
-    let item = |descriptor: &Descriptor, outputs: Vec<String>| Item {
-        algorithm: descriptor.name.to_owned(),
-        outputs,
-        ..Item::default()
-    };
-    let all_outputs = |found: &Descriptor| found.outputs.iter().map(|output| output.name.to_owned()).collect();
-    let defaults: Vec<Item> = registry().iter().map(|found| item(found, Vec::new())).collect();
-    let all: Vec<Item> = registry().iter().map(|found| item(found, all_outputs(found))).collect();
-
-    let format = PcmFormat { rate: RATE, channels: 2, bits: 16, float: false };
-    let samples = sound();
-    let (mut file, mut uncompressed) = (bytes::Bytes::new(), bytes::Bytes::new());
-    let encoding = best(|| file = flac(&format, Samples::Integers(&samples)).unwrap().into());
-    let writing = best(|| uncompressed = wav(&format, Samples::Integers(&samples)).unwrap().into());
-    let least = best(|| baseline(&file));
-    let print = |name: &str, time: Duration| {
+    // Cargo passes options of its own.
+    let mut options = std::env::args().skip(1).filter(|option| !option.starts_with("--"));
+    let rounds: usize = options.next().map_or(5, |rounds| rounds.parse().unwrap());
+    let mut rows: Vec<rows::Row> = rows::rows().into_iter().chain(rows::sets()).collect();
+    if let Some(name) = options.next() {
+        rows = [rows::row("base"), rows::row(&name)].into_iter().map(Option::unwrap).collect();
+    }
+    let file = sound::sound(SECONDS).into();
+    let mut best = vec![Duration::MAX; rows.len()];
+    for _ in 0..rounds {
+        for (row, best) in rows.iter().zip(&mut best) {
+            let start = running_time();
+            row.work.run(&file);
+            *best = (running_time() - start).min(*best);
+        }
+    }
+    let base = rows.iter().position(|row| row.name == "base").map(|place| best[place]).unwrap();
+    for (row, time) in rows.iter().zip(best) {
         let speed = SECONDS as f64 / time.as_secs_f64();
-        let ratio = time.as_secs_f64() / least.as_secs_f64();
-        println!("{name:<28} {speed:>7.0} x real time {ratio:>7.2} x baseline");
-    };
-    print("encoding FLAC", encoding);
-    print("writing WAV", writing);
-    print("reading WAV", best(|| decode(&uncompressed, |channels| _ = std::hint::black_box(channels))));
-    print("decoding FLAC", best(|| decode(&file, |channels| _ = std::hint::black_box(channels))));
-    print("decoding FLAC and one STFT", least);
-    for (found, item) in registry().iter().zip(&all) {
-        print(found.name, best(|| session(&file, std::slice::from_ref(item))));
+        let ratio = time.as_secs_f64() / base.as_secs_f64();
+        println!("{:<52} {ratio:>6.2} x base {speed:>7.0} x real time", row.name);
+        if let Some(set) = SETS.iter().find(|set| row.name == format!("set {}", set.name)) {
+            let (measured, known) = (time.as_secs_f64() * 3_600.0 / SECONDS as f64, set.cpu_seconds_per_hour);
+            println!("{:<52} {measured:>6.1} s of CPU per audio-hour; its row says {known:.1}", "");
+        }
     }
-    for set in SETS {
-        let time = best(|| session(&file, &set.to_items()));
-        print(&format!("set {}", set.name), time);
-        let (measured, known) = (time.as_secs_f64() * 3_600.0 / SECONDS as f64, set.cpu_seconds_per_hour);
-        println!("{:<28} {measured:>7.1} s of CPU per audio-hour; its row says {known:.1}", "");
-    }
-    let mut families: Vec<&str> = registry().iter().map(|found| found.family).collect();
-    families.sort_unstable();
-    families.dedup();
-    for family in families {
-        let members = registry().iter().zip(&all).filter(|(found, _)| found.family == family);
-        let items: Vec<Item> = members.map(|(_, item)| item.clone()).collect();
-        print(&format!("family {family}"), best(|| session(&file, &items)));
-    }
-    // The set that has a bound of its own: 1.5 x baseline.
-    let bounded: Vec<Item> = registry()
-        .iter()
-        .filter_map(|found| match found.name {
-            "spectral" => Some(item(found, all_outputs(found))),
-            "mfcc" => Some(item(found, Vec::new())),
-            "chroma" => Some(item(found, vec!["stft".to_owned()])),
-            _ => None,
-        })
-        .collect();
-    print("spectral, mfcc, chroma.stft", best(|| session(&file, &bounded)));
-    print("all defaults", best(|| session(&file, &defaults)));
-    print("all outputs", best(|| session(&file, &all)));
+}
+
+/// How long this thread has had a core.
+fn running_time() -> Duration {
+    let told = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    Duration::from_nanos(told.split_whitespace().next().unwrap().parse().unwrap())
 }
