@@ -177,6 +177,7 @@ def main():
     parser.add_argument("file", type=pathlib.Path, help="44.1 kHz stereo FLAC; made if it is not there")
     parser.add_argument("--program", help="the example `speed` of crates/features")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--tools", default="Antiphon,ffmpeg,aubio,librosa,Essentia", help="which, divided by commas")
     parser.add_argument("--core", type=int, default=os.cpu_count() - 1, help="the core that all run on")
     parser.add_argument("--music", default=MUSIC, help="folder with music to make the file of")
     parser.add_argument("--seconds", type=int, default=720, help="how long the file is made")
@@ -191,7 +192,8 @@ def main():
     os.sched_setaffinity(0, {wanted.core})
     print(f"load before: {os.getloadavg()[0]:.1f}", file=sys.stderr)
     seconds = float(subprocess.run([wanted.program, "decoding", wanted.file], check=True, capture_output=True).stdout)
-    rows = commands(wanted.program, wanted.file)
+    tools = wanted.tools.split(",")
+    rows = [row for row in commands(wanted.program, wanted.file) if row[0] in tools]
     times = [[] for _ in rows]
     for _ in range(wanted.rounds):
         for (_, _, command), found in zip(rows, times):
