@@ -88,7 +88,7 @@ pub(crate) fn ln(value: f32) -> f32 {
         -1.666_805_8e-1,
         2.000_071_5e-1,
         -2.499_999_4e-1,
-        3.333_333_1e-1,
+        3.333_333e-1,
     ] {
         curve = curve * part + coefficient;
     }
