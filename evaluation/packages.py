@@ -117,7 +117,7 @@ def times_of(file):
         return None
     beats = []
     for at in np.arange(0, notes[-1][0], beat):
-        from_tick, from_second, of = max(row for row in tempi if row[0] <= at)
+        from_tick, from_second, of = next(row for row in reversed(tempi) if row[0] <= at)
         beats.append(from_second + mido.tick2second(at - from_tick, file.ticks_per_beat, of))
     return [note[1] for note in notes], beats
 
