@@ -6,8 +6,8 @@
 //! what is sent once a fault is over is stored within ten seconds (thirty in the short form, which runs beside other tests).
 //!
 //! `FAULT_TEST_FAULTS` sets how many ([`SHORT`] when nothing is said), `FAULT_TEST_RATE` the recordings a second (200, or
-//! what the machine can bear), `FAULT_TEST_RECOVERY` the seconds, `FAULT_TEST_ONLY` a word
-//! of the faults to make (such as HalfOpen); `cargo xtask test --faults 300 fault` is the long form.
+//! what the machine can bear: what it stores at most over `FAULT_TEST_HEADROOM`, [`HEADROOM`]), `FAULT_TEST_RECOVERY` the seconds,
+//! `FAULT_TEST_ONLY` a word of the faults to make (such as HalfOpen); `cargo xtask test --faults 300 fault` is the long form.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that fails panics")]
 #![cfg(all(feature = "postgres", feature = "amqp", feature = "s3"))]
@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use antiphon_servers::{Fault, Proxy};
 use support::servers::Servers;
-use support::steady::{Steady, assert_equal};
+use support::steady::{HEADROOM, Steady, assert_equal};
 use support::system::{Folders, System};
 use support::{Numbers, parameter};
 
@@ -139,7 +139,7 @@ fn nothing_accepted_is_lost_by_faults_of_networks_roles_and_servers() {
     let settings = servers.settings(folder.path(), (&database, &vhost, &bucket));
     let system = System::start(&folder.path().join("disturbed"), Folders::Each, &settings, &ROLES);
     let load = Steady::new(&system.operator(), &system.url());
-    let rate = load.bearable(parameter("FAULT_TEST_RATE", 200));
+    let rate = load.bearable(parameter("FAULT_TEST_RATE", 200), parameter("FAULT_TEST_HEADROOM", HEADROOM));
 
     let mut numbers = Numbers(27);
     let mut recoveries: BTreeMap<String, Vec<Duration>> = BTreeMap::new();

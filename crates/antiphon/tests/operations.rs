@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use antiphon_servers::{Database, Durability, ObjectStore, Postgres, RabbitMq, VirtualHost};
-use support::steady::{Steady, assert_equal};
+use support::steady::{HEADROOM, Steady, assert_equal};
 use support::system::{Folders, System};
 use support::{MAY, PATIENCE, parameter, rfc3339};
 
@@ -83,7 +83,7 @@ fn credentials_are_rotated_under_load_without_a_restart_or_a_loss() {
     settings.push((String::from("ANTIPHON_BLOBS__URL"), bucket.url()));
     let system = System::start(&folder.path().join("rotated"), Folders::Each, &settings, &ROLES);
     let load = Steady::new(&system.operator(), &system.url());
-    let rate = load.bearable(parameter("OPERATIONS_TEST_RATE", 100));
+    let rate = load.bearable(parameter("OPERATIONS_TEST_RATE", 100), HEADROOM);
     // Two show the principle; `OPERATIONS_TEST_ROTATIONS=20` is the long form.
     let rotations = parameter("OPERATIONS_TEST_ROTATIONS", 2);
     let processes = system.pids();
@@ -120,7 +120,7 @@ fn all_roles_are_restarted_under_load_without_a_loss() {
     .map(|(name, value)| (name.to_owned(), value));
     let system = System::start(&folder.path().join("restarted"), Folders::Each, &settings, &ROLES);
     let load = Steady::new(&system.operator(), &system.url());
-    let rate = load.bearable(parameter("OPERATIONS_TEST_RATE", 100));
+    let rate = load.bearable(parameter("OPERATIONS_TEST_RATE", 100), HEADROOM);
     let (asked, unanswered) = (AtomicU32::new(0), AtomicU32::new(0));
     std::thread::scope(|scope| {
         let ended = load.ends_with_this();

@@ -16,6 +16,8 @@ const SENSORS: [&str; 9] = ["s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7", "lon
 const STEADY: u32 = 8;
 /// How many recordings show what the machine can bear.
 const MEASURED: u32 = 400;
+/// How much more than what it is sent a machine stores that has room for recovery beside other tests.
+pub const HEADROOM: u32 = 3;
 /// Heard by [`Steady::probe`] only.
 const PROBE: &str = "probe";
 const RATE: u32 = 8_000;
@@ -50,9 +52,9 @@ impl Steady {
         }
     }
 
-    /// The recordings a second that leave the machine room for recovery: a third of what it stores when it is given
-    /// as many as it takes, and at most `wanted`.
-    pub fn bearable(&self, wanted: u32) -> u32 {
+    /// The recordings a second that leave the machine room for recovery: a share (one of `headroom`) of what it stores when it is
+    /// given as many as it takes, and at most `wanted`.
+    pub fn bearable(&self, wanted: u32, headroom: u32) -> u32 {
         let began = Instant::now();
         let numbers = AtomicU32::new(0);
         self.senders(&|| {
@@ -61,7 +63,7 @@ impl Steady {
         });
         self.wait_until_all_stored();
         let stored = f64::from(MEASURED) / began.elapsed().as_secs_f64();
-        let rate = wanted.min((stored / 3.0) as u32).max(5);
+        let rate = wanted.min((stored / f64::from(headroom)) as u32).max(5);
         println!(
             "{stored:.0} recordings a second are stored without a fault; {rate} a second are sent, {wanted} wanted"
         );
