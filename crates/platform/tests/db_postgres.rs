@@ -141,6 +141,21 @@ async fn silent_server_is_unavailable_in_time() {
     }
 }
 
+/// Who waits for the write lock gets it although its holder's connection leads nowhere any more, at the first try.
+#[tokio::test]
+async fn a_silent_holder_of_the_write_lock_is_outlasted() {
+    let server = Postgres::shared();
+    let (space, proxy) = (server.database(), Proxy::start(server.address()));
+    let database = Database::open(space.url_at(proxy.address()), MIGRATIONS).await.unwrap();
+    let mut transaction = database.write().await.unwrap();
+    transaction.execute(&INSERT, &[Value::Int(1)]).await.unwrap();
+    proxy.set(Fault::HalfOpen);
+    let direct = Database::open(space.url(), MIGRATIONS).await.unwrap();
+    insert(&direct, 2).await.unwrap();
+    assert_eq!(count(&direct.reader()).await.unwrap(), 1);
+    assert!(is_unavailable(&transaction.commit().await));
+}
+
 /// A handle that was opened before its server went away works when it is back; waiting for changes goes on too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn vanished_server_is_found_again() {

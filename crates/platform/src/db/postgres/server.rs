@@ -111,9 +111,10 @@ fn settings(mode: Mode) -> String {
     let (idle_in_transaction, durable) = match mode {
         // Answers that are streamed to slow clients hold a snapshot meanwhile.
         Mode::Read => ("600s", ""),
-        // The write lock of a process that has stopped is freed after this.
+        // The write lock of a process that has stopped, or whose connection leads nowhere, is freed after this: before
+        // those who wait for it give up, since the next in turn may be another that is gone, which holds it as long.
         Mode::Write => (
-            "6s",
+            "3s",
             "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off';",
         ),
     };
