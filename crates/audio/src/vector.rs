@@ -66,16 +66,20 @@ pub fn dots<const COUNT: usize, const LANES: usize>(windows: [&[f32]; COUNT], ro
             }
         }
     }
-    sums.map(|mut sums| {
-        let mut width = LANES / 2;
-        while width > 0 {
-            for lane in 0..width {
-                sums[lane] += sums[lane + width];
-            }
-            width /= 2;
+    sums.map(total)
+}
+
+/// The sum of lanes, a power of two of them, in halves: as exact as it gets, and the next lanes need not wait for the last.
+#[inline(always)]
+pub fn total<const LANES: usize>(mut lanes: [f32; LANES]) -> f32 {
+    let mut width = LANES / 2;
+    while width > 0 {
+        for lane in 0..width {
+            lanes[lane] += lanes[lane + width];
         }
-        sums[0]
-    })
+        width /= 2;
+    }
+    lanes[0]
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! additions is fixed. All are inlined, so that they become as wide as what calls them
 //! ([`antiphon_audio::vector::widest`]).
 
-use antiphon_audio::vector::side_by_side;
+use antiphon_audio::vector::{side_by_side, total};
 
 const LANES: usize = 16;
 
@@ -22,15 +22,7 @@ pub(crate) fn sum_of(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f3
     for (lane, (a, b)) in a_rest.iter().zip(b_rest).enumerate() {
         sums[lane] += term(*a, *b);
     }
-    // In halves: as exact as it gets, and the next lanes need not wait for the last.
-    let mut width = LANES / 2;
-    while width > 0 {
-        for lane in 0..width {
-            sums[lane] += sums[lane + width];
-        }
-        width /= 2;
-    }
-    sums[0]
+    total(sums)
 }
 
 /// The inner product.
