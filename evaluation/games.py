@@ -1,17 +1,17 @@
-"""Pieces of MIDI files with tempo maps, and of songs that were recorded or sampled to one: used by packages.py.
+"""Pieces of MIDI files with tempo maps, and of recorded songs that have one: used by packages.py.
 
 A function `make_...` writes a sound with its truth and tells whether it could; `variant` 0 is the piece as it stands, others are for tuning:
 another half minute of it, up to 18 % slower or faster, by another sound font.
 """
 
 import configparser
+import io
 import json
 import math
 import pathlib
 import random
 import struct
 import tempfile
-import xml.etree.ElementTree
 
 import mido
 import numpy as np
@@ -21,15 +21,13 @@ import perform
 import render
 
 SECONDS = 30.0
-# Hydrogen's ticks of a quarter note, and loops of 192 of them where a pattern does not tell its length.
-HYDROGEN_TICKS, HYDROGEN_BAR = 48, 192
 # Shares of a recorded song at which half a minute of it begins.
 PLACES = [1 / 6, 1 / 2, 3 / 4]
 
 
 def write(target, samples, rate, truth):
-    """The sound, its largest value 0.9, and beside it the truth."""
-    soundfile.write(target.with_suffix(".wav"), samples * 0.9 / np.max(np.abs(samples)), rate, subtype="PCM_16")
+    """The sound, and beside it the truth."""
+    soundfile.write(target.with_suffix(".wav"), samples, rate, subtype="PCM_16")
     target.with_suffix(".json").write_text(json.dumps(truth))
 
 
@@ -90,14 +88,18 @@ def part(file, seconds, factor):
         if message.type == "set_tempo":
             tempo = round(message.tempo / factor)
             message = message.copy(tempo=tempo)
-        track.append(message)
+        if message.type != "end_of_track":
+            track.append(message)
+    # What still sounds would do so for ever.
+    track.extend(mido.Message("control_change", channel=channel, control=120) for channel in range(16))
     found = mido.MidiFile(ticks_per_beat=file.ticks_per_beat)
     found.tracks.append(track)
     return found
 
 
-def make_midi(target, file, name, tier, font, variant=0):
+def make_midi(target, data, name, tier, font, rate, variant=0):
     """Half a minute of a MIDI file from its first note on; other variants later, where it is long enough."""
+    file = mido.MidiFile(file=io.BytesIO(data), clip=True)
     found = times_of(file)
     if found is None:
         return False
@@ -114,13 +116,13 @@ def make_midi(target, file, name, tier, font, variant=0):
     with tempfile.TemporaryDirectory() as scratch:
         played, sound = pathlib.Path(scratch) / "piece.mid", pathlib.Path(scratch) / "piece.wav"
         part(file, start + SECONDS, factor).save(played)
-        render.run("fluidsynth", "-n", "-i", "-q", "-o", "synth.dynamic-sample-loading=1", "-r", render.RATE, "-g", "0.5", "-F", sound, font, played)
-        samples, rate = soundfile.read(sound, start=int(start * render.RATE), frames=int(SECONDS * render.RATE), always_2d=True)
+        render.run("fluidsynth", "-n", "-i", "-q", "-o", "synth.dynamic-sample-loading=1", "-r", rate, "-g", "0.5", "-F", sound, font, played)
+        samples = soundfile.read(sound, start=int(start * rate), frames=int(SECONDS * rate), always_2d=True)[0]
     samples = samples.mean(axis=1)
     if not np.any(samples):
         return False
     truth = {"score": name, "tier": tier, "tempo": 60 / float(np.median(np.diff(beats))), "beats": beats, "onsets": perform.merged(notes)}
-    write(target, samples, rate, truth)
+    write(target, samples * 0.9 / np.max(np.abs(samples)), rate, truth)
     return True
 
 
@@ -141,51 +143,5 @@ def make_song(target, folder, place):
     beats = [round(beat + late - start, 4) for beat in found[1] if start <= beat + late < start + SECONDS]
     if len(beats) < 8 or not np.any(total):
         return False
-    write(target, total, rate, {"score": folder.name, "tier": "songs", "tempo": 60 / float(np.median(np.diff(beats))), "beats": beats})
+    write(target, total * 0.9 / np.max(np.abs(total)), rate, {"score": folder.name, "tier": "songs", "tempo": 60 / float(np.median(np.diff(beats))), "beats": beats})
     return True
-
-
-def make_pattern(target, path, drumkits):
-    """Half a minute of a song of Hydrogen, whose patterns say when which sample of a drum kit sounds."""
-    song = xml.etree.ElementTree.parse(path).getroot()
-    for element in song.iter():
-        # Newer files name a namespace.
-        element.tag = element.tag.rsplit("}", 1)[-1]
-    tempo = float(song.findtext("bpm"))
-    kits = {element.findtext("id"): sample_of(element, drumkits) for element in song.iter("instrument") if element.find("id") is not None}
-    patterns = {element.findtext("name"): element for element in song.find("patternList")}
-    notes, at, end = [], 0, SECONDS * tempo / 60 * HYDROGEN_TICKS
-    groups = [[name.text for name in group.iter("patternID")] for group in song.find("patternSequence")]
-    while groups and at < end:
-        for names in groups:
-            playing = [patterns[name] for name in names if name in patterns]
-            for pattern in playing:
-                for note in pattern.iter("note"):
-                    place = at + int(note.findtext("position"))
-                    notes.append((place * 60 / tempo / HYDROGEN_TICKS, note.findtext("instrument"), float(note.findtext("velocity"))))
-            at += max((int(pattern.findtext("size") or HYDROGEN_BAR) for pattern in playing), default=HYDROGEN_BAR)
-    samples = np.zeros(int(SECONDS * render.RATE))
-    notes = sorted(note for note in notes if note[0] < SECONDS and kits.get(note[1]) is not None)
-    for second, instrument, velocity in notes:
-        start = int(second * render.RATE)
-        sound = kits[instrument][: len(samples) - start]
-        samples[start : start + len(sound)] += velocity * sound
-    if len(notes) < 50:
-        return False
-    beats = [round(beat, 4) for beat in np.arange(0, SECONDS, 60 / tempo)]
-    truth = {"score": path.stem, "tier": "patterns", "tempo": tempo, "beats": beats, "onsets": perform.merged(note[0] for note in notes)}
-    write(target, samples, render.RATE, truth)
-    return True
-
-
-def sample_of(instrument, drumkits):
-    """The loudest layer of an instrument, mono at 44.1 kHz, or None if its file is not there."""
-    names = [layer.findtext("filename") for layer in instrument.iter("layer")]
-    if not names or instrument.findtext("isMuted") == "true":
-        return None
-    own = pathlib.Path(names[-1]).name
-    kit = instrument.findtext("drumkit") or ""
-    for path in sorted(drumkits.glob(f"*/{own}"), key=lambda path: path.parent.name != kit):
-        samples, rate = soundfile.read(path, always_2d=True)
-        return samples.mean(axis=1) * float(instrument.findtext("volume") or 1) if rate == render.RATE else None
-    return None

@@ -1,8 +1,8 @@
 """A second set, made of what Debian's packages hold: real loops, game music, songs. Half of it is for tuning; the same commands measure
 the other.
 
-    apt-get install sonic-pi-samples lmms-common openttd-openmsx planetblupi-music-midi opl3-soundfont freedoom simutrans-data \\
-        fretsonfire-songs-sectoid fretsonfire-songs-muldjord hydrogen-data
+    apt-get install sonic-pi-samples lmms-common openttd-openmsx planetblupi-music-midi opl3-soundfont freedoom freedm simutrans-data \\
+        fretsonfire-songs-sectoid fretsonfire-songs-muldjord
     python packages.py /tmp/second --half report
     python packages.py /tmp/second --half tune --variants 4
     python measure.py /tmp/second/report --program ../target/release/examples/analyse
@@ -15,7 +15,6 @@ report. Each half has sound fonts of its own. `--root` names a folder in which p
 
 import argparse
 import hashlib
-import io
 import pathlib
 import re
 from concurrent.futures import ProcessPoolExecutor
@@ -31,6 +30,9 @@ from games import SECONDS
 
 # The report's imitates a chip (OPL3).
 FONTS = {"report": ["/usr/share/sounds/sf2/OPL-3_FM_128M.sf2"], "tune": render.FONTS["tune"]}
+
+# What is only for tuning need not have what Antiphon does not look at.
+RATES = {"report": render.RATE, "tune": 22_050}
 
 # Beats a minute. Sonic Pi's loops have exactly a whole number of beats (drone_g_97 tells its tempo in its name, and six others are as
 # long or half as long); LMMS tells the tempo in the names of its loops from release 1.3 on.
@@ -79,7 +81,6 @@ WADS = [f"usr/share/games/doom/{name}.wad" for name in ("freedoom1", "freedoom2"
 # Nothing of these was tuned on or looked at: they are for the report alone.
 FRESH = {"simutrans": "usr/share/games/simutrans/music"}
 SONGS = "usr/share/games/fretsonfire/data/songs"
-HYDROGEN = "usr/share/hydrogen/data"
 BOOKS = ["airdsAirs/book1.abc", "miscFolk/americanfifeopus.abc"]
 AIRS = 48
 
@@ -105,24 +106,25 @@ def make_loop(target, path, tempo, variant=0):
     length = round(round(beats) * 60 / tempo * rate)
     samples = np.pad(samples[:length], (0, max(0, length - len(samples))))
     repeated = np.tile(samples, int(np.ceil(SECONDS * factor * rate / length)))
-    repeated = np.interp(np.arange(0, len(repeated) - 1, factor), np.arange(len(repeated)), repeated)
+    if variant:
+        repeated = np.interp(np.arange(0, len(repeated) - 1, factor), np.arange(len(repeated)), repeated)
     truth = {"score": family_of(path), "tier": "loops", "tempo": tempo * factor}
     games.write(target, repeated, rate, truth)
     return True
 
 
 def midi_files(root):
-    """(source, name, what tells its half, file) of all MIDI files; of those that are there twice, the first."""
+    """(source, name, what tells its half, bytes) of all MIDI files; of those that are there twice, the first."""
     seen = set()
     for source, folder in {**MIDI, **FRESH}.items():
         for path in sorted((root / folder).glob("*.mid")):
-            yield source, path.stem, path.stem, mido.MidiFile(path)
+            yield source, path.stem, path.stem, path.read_bytes()
     for wad in WADS:
         for name, data in games.lumps(root / wad):
             digest = hashlib.sha256(data).hexdigest()
             if digest not in seen:
                 seen.add(digest)
-                yield "freedoom", f"{pathlib.Path(wad).stem}-{name}", digest, mido.MidiFile(file=io.BytesIO(data), clip=True)
+                yield "freedoom", f"{pathlib.Path(wad).stem}-{name}", digest, data
 
 
 def jobs(root, folder, half, variants):
@@ -132,18 +134,16 @@ def jobs(root, folder, half, variants):
             for variant in range(variants):
                 yield make_loop, (folder / f"loop-{path.stem}-{variant}", root / path, tempo, variant)
     fonts = FONTS[half]
-    for place, (source, name, own, file) in enumerate(midi_files(root)):
+    for place, (source, name, own, data) in enumerate(midi_files(root)):
         if ("report" if source in FRESH else half_of(own)) == half:
             for variant in range(variants):
                 font = fonts[(place + variant) % len(fonts)]
                 tier = "fresh MIDI" if source in FRESH else "game MIDI"
-                yield games.make_midi, (folder / f"{source}-{name}-{variant}", file, name, tier, font, variant)
+                yield games.make_midi, (folder / f"{source}-{name}-{variant}", data, name, tier, font, RATES[half], variant)
     if half == "report":
-        for song in sorted(path.parent for path in (root / SONGS).glob("*/notes.mid")):
+        for song in sorted(path.parent for path in (root / SONGS).rglob("notes.mid")):
             for place in range(len(games.PLACES)):
                 yield games.make_song, (folder / f"song-{song.name}-{place}", song, place)
-        for path in sorted((root / HYDROGEN / "demo_songs").glob("*.h2song")):
-            yield games.make_pattern, (folder / f"pattern-{path.stem}", path, root / HYDROGEN / "drumkits")
 
 
 def make(job):
@@ -154,7 +154,7 @@ def make(job):
         return None
     try:
         return None if function(*arguments) else f"{target.name}: no beats that one can tell"
-    except (ValueError, OSError, EOFError, KeyError, IndexError) as error:
+    except (ValueError, OSError, EOFError, KeyError, IndexError, mido.KeySignatureError) as error:
         return f"{target.name}: {type(error).__name__}: {error}"
 
 

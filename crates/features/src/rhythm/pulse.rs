@@ -8,8 +8,8 @@ pub(super) const FRAMES_PER_SECOND: f64 = SPEC.rate as f64 / SPEC.hop as f64;
 /// Frames before and after over which the mean of a curve is taken: a second.
 const AROUND: usize = 43;
 
-/// Longest lag of an autocorrelation, in frames: four of the longest period, 9.7 s.
-const LONGEST_LAG: usize = 420;
+/// Longest lag of an autocorrelation, in frames: eight of the longest period, 12 s.
+const LONGEST_LAG: usize = 520;
 
 /// Shortest and longest beat that is looked for, in seconds: 222 and 40 beats a minute.
 const SHORTEST: f64 = 0.27;
