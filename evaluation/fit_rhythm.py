@@ -136,10 +136,8 @@ def fit(curve, periods, tightness):
     return np.array(found[::-1])
 
 
-def beats_of(curve, period):
-    first = fit(curve, np.full(len(curve), period), 100.0)
-    if len(first) < 2:
-        return first
+def swaying(curve, first):
+    """Beats whose period is that of the eight around in `first` (pulse.rs)."""
     places, last = np.arange(len(first)), len(first) - 1
     start, end = np.maximum(places - 4, 0), np.minimum(places + 4, last)
     distances = (first[end] - first[start]) / (end - start)
@@ -184,13 +182,18 @@ def candidates_of(raw, changes):
     signals = [(together([1, 1, 1, 1], 0.0), 1), (rises[0], 1), (rises[1], 1), (rises[3], 1), (changes / (changes.mean() + 1e-9), 2)]
     periods, found = periods_of(likenesses[0]), []
     for frames, salience in periods:
-        beats = beats_of(curve, frames).astype(float)
-        if len(beats) < 5 or periods[0][1] <= 0:
+        first = fit(curve, np.full(len(curve), frames), 100.0)
+        if len(first) < 5 or periods[0][1] <= 0:
             continue
-        for phase, places in enumerate((beats, (beats[1:] + beats[:-1]) / 2)):
-            distance = np.median(places[4:] - places[:-4]) / 4 if len(places) > 8 else frames
-            numbers = evidence(signals, likenesses, frames, salience / periods[0][1], phase, places)
-            found.append((60 * FRAMES / distance, places / FRAMES - LATENESS, numbers))
+        even = frames if len(first) <= 16 else np.median((first[8:] - first[:-8]) / 8)
+        for steady, beats in enumerate((swaying(curve, first), fit(signals[0][0], np.full(len(curve), even), 1000.0))):
+            beats = beats.astype(float)
+            if len(beats) < 5:
+                continue
+            for phase, places in enumerate((beats, (beats[1:] + beats[:-1]) / 2)):
+                distance = np.median(places[4:] - places[:-4]) / 4 if len(places) > 8 else frames
+                numbers = evidence(signals, likenesses, frames, salience / periods[0][1], phase, places)
+                found.append((60 * FRAMES / distance, places / FRAMES - LATENESS, [*numbers, steady, steady * phase]))
     return found
 
 

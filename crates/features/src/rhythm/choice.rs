@@ -1,12 +1,15 @@
 //! Which of several periods is the beat, and which of its two phases: halving, doubling and off-beats are told apart here.
 
 use super::curves::Curves;
-use super::evidence::{Signals, evidence, median};
+use super::evidence::{Kind, Signals, evidence, median};
 use super::pulse::{self, FRAMES_PER_SECOND, Likeness, Period};
 use super::weights::WEIGHTS;
 
 /// Candidates have the same tempo if one is off the other by no more than this share.
 pub(super) const SAME_TEMPO: f64 = 0.04;
+
+/// Fewer beats make no tempo.
+const LEAST_BEATS: usize = 5;
 
 /// Beats that could be those of a song.
 pub(super) struct Candidate {
@@ -48,16 +51,25 @@ pub(super) fn candidates(curves: &Curves) -> (Vec<Candidate>, f64) {
 
     let mut found = Vec::new();
     for period in &periods {
-        let beats: Vec<f64> = pulse::beats(&curve, period.frames).into_iter().map(|beat| beat as f64).collect();
-        if beats.len() < 5 {
+        let loose = pulse::loose_beats(&curve, period.frames);
+        if loose.len() < LEAST_BEATS {
             continue;
         }
-        let between: Vec<f64> = beats.windows(2).map(|pair| (pair[0] + pair[1]) / 2.0).collect();
-        for (phase, beats) in [beats, between].into_iter().enumerate() {
-            let share = Period { salience: period.salience / salience, ..*period };
-            let numbers = evidence(&signals, share, phase, &beats);
-            let probability = numbers.iter().zip(WEIGHTS).map(|(number, weight)| number * weight).sum();
-            found.push(Candidate { tempo: tempo(&beats, period.frames), beats, probability });
+        let swaying = pulse::swaying_beats(&curve, &loose);
+        let steady = pulse::steady_beats(&signals.curves[0].0, &loose, period.frames);
+        for (number, beats) in [swaying, steady].into_iter().enumerate() {
+            if beats.len() < LEAST_BEATS {
+                continue;
+            }
+            let beats: Vec<f64> = beats.into_iter().map(|beat| beat as f64).collect();
+            let between: Vec<f64> = beats.windows(2).map(|pair| (pair[0] + pair[1]) / 2.0).collect();
+            for (phase, beats) in [beats, between].into_iter().enumerate() {
+                let share = Period { salience: period.salience / salience, ..*period };
+                let kind = Kind { steady: number as f64, phase: phase as f64 };
+                let numbers = evidence(&signals, share, kind, &beats);
+                let probability = numbers.iter().zip(WEIGHTS).map(|(number, weight)| number * weight).sum();
+                found.push(Candidate { tempo: tempo(&beats, period.frames), beats, probability });
+            }
         }
     }
     share_probability(&mut found);

@@ -3,7 +3,7 @@
 use super::pulse::{FRAMES_PER_SECOND, Likeness, Period};
 
 /// Numbers of a candidate: [`evidence`].
-pub(super) const NUMBERS: usize = 119;
+pub(super) const NUMBERS: usize = 121;
 
 /// A beat of this many seconds is none of octaves away from the middle of tempos.
 const MIDDLE: f64 = 0.55;
@@ -22,16 +22,26 @@ pub(super) struct Signals {
     pub(super) likenesses: [Likeness; 3],
 }
 
+/// How the beats of a candidate were found, as numbers.
+#[derive(Clone, Copy)]
+pub(super) struct Kind {
+    /// 1 for beats of one tempo, 0 for those that follow a swaying one.
+    pub(super) steady: f64,
+    /// 1 for the middles between beats that were found, 0 for these.
+    pub(super) phase: f64,
+}
+
 /// Numbers about a candidate, in this order: octaves of its period from the middle, their square and cube; its share of the largest
 /// salience, its phase, how uneven its beats are; for each curve, what is at beats, half-way, at thirds and quarters, and how much every
 /// second or third beat differs; whether every second beat is strong in one range and weak in another; likenesses at multiples and
-/// shares of the period; and products of octaves with the salience and these.
-pub(super) fn evidence(signals: &Signals, period: Period, phase: usize, beats: &[f64]) -> [f64; NUMBERS] {
+/// shares of the period; products of octaves with the salience and these; and of
+/// which kind it is.
+pub(super) fn evidence(signals: &Signals, period: Period, kind: Kind, beats: &[f64]) -> [f64; NUMBERS] {
     let distances: Vec<f64> = beats.windows(2).map(|pair| pair[1] - pair[0]).collect();
     let octaves = (period.frames / FRAMES_PER_SECOND / MIDDLE).log2();
     let mut found = Numbers { values: [0.0; NUMBERS], count: 0 };
     found.extend([octaves, octaves.powi(2), octaves.abs().powi(3)]);
-    found.extend([period.salience, phase as f64, unevenness(&distances)]);
+    found.extend([period.salience, kind.phase, unevenness(&distances)]);
     let (at_curves, seconds) = at_curves(&signals.curves, beats, &distances);
     found.extend(at_curves.into_iter().flatten());
     let [_, low, middle, high, changes] = seconds;
@@ -41,6 +51,7 @@ pub(super) fn evidence(signals: &Signals, period: Period, phase: usize, beats: &
     found.extend(likenesses.into_iter().flatten());
     found.extend([octaves * period.salience]);
     found.extend(likenesses.into_iter().flatten().map(|value| octaves * value));
+    found.extend([kind.steady, kind.steady * kind.phase]);
     found.values
 }
 
@@ -128,7 +139,8 @@ mod tests {
             likenesses: std::array::from_fn(|_| Likeness::of(&pulses)),
         };
         let beats: Vec<f64> = (0..100).map(|beat| f64::from(beat) * 20.0).collect();
-        let found = evidence(&signals, Period { frames: 20.0, salience: 0.5 }, 1, &beats);
+        let found =
+            evidence(&signals, Period { frames: 20.0, salience: 0.5 }, Kind { steady: 1.0, phase: 1.0 }, &beats);
         let octaves = found[0];
         assert!((octaves - (20.0 / FRAMES_PER_SECOND / MIDDLE).log2()).abs() < 1e-12);
         assert_eq!(found[3..6], [0.5, 1.0, 0.0]);
@@ -144,6 +156,7 @@ mod tests {
         assert!(likeness[8] > 0.99 && likeness[5] < likeness[8] && likeness[2] < 0.0, "{likeness:?}");
         assert_eq!(found[79], octaves * 0.5);
         assert_eq!(found[80], octaves * found[40]);
-        assert_eq!(found[NUMBERS - 1], octaves * found[78]);
+        assert_eq!(found[118], octaves * found[78]);
+        assert_eq!(found[119..], [1.0, 1.0]);
     }
 }

@@ -42,18 +42,18 @@ pub(crate) static DESCRIPTOR: Descriptor = Descriptor {
             mean over two seconds, by its standard deviation, is added with weights 3, 1, 1, 1 and 2 and treated so once more. The \
             salience of a period is the mean of the autocorrelation at one to four times it, weighted 1, 0.8, 0.6, 0.5. Its \
             seven highest peaks from 0.27 to 1.5 s, and what halving, doubling, thirds and halves and a half make of the best \
-            three, are candidates, up to twelve. Beats are fitted to each by dynamic programming (Ellis 2007, tightness 100; then 200 about the \
-            mean distance of the eight beats around), and their middles are the same period in its other phase. Of each 185 numbers are taken, in this \
-            order. o, the octaves of the period from 0.55 s, o^2, |o|^3; max(0, 1 - |o - k| / 0.25) for ten knots k from -1 to 1.25; the salience over the \
-            largest, the phase (0 or 1), the deviation of distances of beats over their median. Seven of each of five curves (the four rises together with \
-            weight 1, the lowest, the second, the highest range, the change of harmony over its mean), of the largest value within a frame (harmony: two), \
-            averaged over places, as ln(0.1 + v): at beats, half-way, at thirds, at quarters; |every second beat less the others|; the strongest of every \
-            third less the next; the strongest of every fourth less their mean. With d, every second less the others with its sign, of lowest, second, highest \
-            and harmony (l, m, h, c): -lm, -lh, -mh, lc. The autocorrelation of the curve of beats, of the lowest range and of the change of harmony \
-            at 1/4, 1/3, 1/2, 2/3, 3/4, 1, 4/3, 3/2, 2, 3, 4, 6, 8, 12 and 16 periods (0 beyond 700 frames). o times ln(0.1 + peaks a second above one deviation) of \
-            the first four curves; o times salience, times the 35 of curves, times the 45 autocorrelations. A softmax of their sum, weighted as in \
-            rhythm/weights.rs, gives probabilities. The beats are those whose probability is largest together with that of all candidates within 4 % of their \
-            tempo; confidence is that of the tempo. There is no tempo, for a reason, if nothing begins, if \
+            three, are candidates, up to twelve. Beats are fitted to each by dynamic programming (Ellis 2007, tightness 100), and from these twice more: about the \
+            mean distance of the eight beats around (tightness 200), which follows a swaying tempo; and, in the sum of the four rises alone, about the median \
+            distance of eight beats (tightness 1,000), which keeps to one. The middles between beats are the same period in its other phase. Of each of these four 121 numbers \
+            are taken, in this order. o, the octaves of the period from 0.55 s, o^2, |o|^3; the salience over the largest, the phase (0 or 1), the deviation of \
+            distances of beats over their median. Six of each of five curves (the sum of the four rises, the lowest, the second, the highest range, the change of \
+            harmony over its mean), of the largest value within a frame (harmony: two), averaged over places, as ln(0.1 + v): at beats, half-way, at thirds, at \
+            quarters; |every second beat less the others|; the strongest of every third less the next. With l, m, h, c, every second less the others with its sign, \
+            of lowest, second, highest and harmony: -lm, -lh, -mh, lc. The autocorrelation of the curve of beats, of the lowest range and of the change of harmony \
+            at 1/4, 1/3, 1/2, 2/3, 3/4, 1, 4/3, 3/2, 2, 3, 4, 6 and 8 periods. o times the salience and times these 39. Whether the tempo is the steady one (0 or 1), and \
+            that times the phase. A softmax of their sum, weighted as in rhythm/weights.rs, gives probabilities. The beats are those whose probability is largest \
+            together with that of all candidates within 4 % of their tempo; confidence is that of the tempo. Version 2: version 1 told fast loops and game music at another multiple \
+            of their tempo. There is no tempo, for a reason, if nothing begins, if \
             there are fewer than five beats, if the best salience is below what noise of that length reaches (0.27 / sqrt(s) + 4.5 / s^2 for s seconds), and if the song is longer than two hours. Beats are \
             told 8 ms before the frame in which they were found: so much later are onsets seen.",
     outputs: &[
