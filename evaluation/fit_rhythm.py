@@ -1,38 +1,41 @@
 """Fits the weights by which `rhythm` chooses among beats, and tells by cross-validation over scores what they are worth.
 
     python render.py /tmp/pieces --half tune --variants 3
-    python fit_rhythm.py /tmp/pieces/tune [MORE_FOLDERS...] --program ../target/debug/examples/analyse
+    python packages.py /tmp/second --half tune --variants 3
+    python fit_rhythm.py /tmp/pieces/tune /tmp/second/tune --program ../target/release/examples/analyse
 
-Candidates and their sixty numbers are found here a second time, as crates/features/src/rhythm defines them, with librosa's mel bands
-(kept beside each piece). `--program` asks Antiphon for the tempo of every piece too, and tells how often it is the one that
-the weights in use choose here: that both are the same definition. The weights are those of a softmax over the candidates of a piece;
-they make the expected mean of beat F and tempo Accuracy 1 largest, less a penalty on the sum of the squares of the weights of
-standardised numbers. Prints the weights as choice.rs has them. Never run it on `report`.
+Candidates and their numbers are found here a second time, as crates/features/src/rhythm defines them, with librosa's mel bands.
+`--program` asks Antiphon for the tempo of every piece too, and tells how often it is the one that the weights in use choose here: that
+both are the same definition. The weights are those of a softmax over the candidates of a piece; they make the expected worth
+(`worth_of`) largest, less a penalty on the sum of the squares of the weights of standardised numbers. Prints the weights as weights.rs
+has them. Never run it on `report`.
 """
 
 import argparse
 import pathlib
 import re
-import warnings
 from concurrent.futures import ProcessPoolExecutor
 
-import mir_eval
 import numpy as np
 import scipy.optimize
 from numba import njit
 
 import tools
-from measure import accurate
+from measure import MEASURES, measure
 
 RATE, SIZE, HOP = 22_050, 2_048, 512
 FRAMES = RATE / HOP
-CHOICE = pathlib.Path(__file__).parent.parent / "crates/features/src/rhythm/choice.rs"
+WEIGHTS = pathlib.Path(__file__).parent.parent / "crates/features/src/rhythm/weights.rs"
 LATENESS = 0.008
 RATIOS = [2.0, 0.5, 3.0, 1 / 3, 1.5, 2 / 3]
 SHARES = np.array([1.0, 0.8, 0.6, 0.5])
 SAME = 0.045
+LAGS = 521
 FOLDS = 10
 PENALTIES = [1.0, 3.0, 10.0]
+# How much a tempo at another level of the metre counts beside the right one, and a rendered piece beside one of the second set.
+OTHER_LEVEL, RENDERED = 0.15, 0.5
+RENDERED_TIERS = ("plain", "drums", "hard")
 
 
 def curves_of(path):
@@ -76,9 +79,9 @@ class Likeness:
 
     def __init__(self, curve):
         centred = curve - curve.mean()
-        lags = range(min(421, len(centred)))
+        lags = range(min(LAGS, len(centred)))
         products = np.array([centred[: len(centred) - lag] @ centred[lag:] / (len(centred) - lag) for lag in lags])
-        self.values = np.pad(products / (products[0] + 1e-12), (0, 421 - len(products)))
+        self.values = np.pad(products / (products[0] + 1e-12), (0, LAGS - len(products)))
 
     def at(self, lag):
         whole = int(lag)
@@ -133,24 +136,27 @@ def fit(curve, periods, tightness):
     return np.array(found[::-1])
 
 
-def beats_of(curve, period):
-    first = fit(curve, np.full(len(curve), period), 100.0)
-    if len(first) < 2:
-        return first
+def swaying(curve, first):
+    """Beats whose period is that of the eight around in `first` (pulse.rs)."""
     places, last = np.arange(len(first)), len(first) - 1
     start, end = np.maximum(places - 4, 0), np.minimum(places + 4, last)
     distances = (first[end] - first[start]) / (end - start)
     return fit(curve, np.interp(np.arange(len(curve)), first, distances), 200.0)
 
 
+# Shares and multiples of a period at which autocorrelations are looked at.
+MULTIPLES = (1 / 4, 1 / 3, 1 / 2, 2 / 3, 3 / 4, 1, 4 / 3, 3 / 2, 2, 3, 4, 6, 8)
+
+
 def evidence(signals, likenesses, frames, salience, phase, beats):
-    """The sixty numbers of a candidate (choice.rs)."""
+    """The numbers of a candidate (evidence.rs)."""
     distances = np.diff(beats)
     between = lambda shares: np.concatenate([beats[:-1] + distances * share for share in shares])
     places = [between([0.5]), between([1 / 3, 2 / 3]), between([0.25, 0.75])]
     octaves = np.log2(frames / FRAMES / 0.55)
-    found = [octaves, octaves**2, abs(octaves) ** 3, salience, phase]
+    found = [octaves, octaves**2, abs(octaves) ** 3, salience, phase, distances.std() / np.median(distances)]
     logarithm = lambda values: np.log(np.mean(values) + 0.1) if len(values) else np.log(0.1)
+    seconds = []
     for curve, reach in signals:
         def near(places):
             at = np.minimum(np.round(places).astype(int), len(curve) - 1)
@@ -158,20 +164,16 @@ def evidence(signals, likenesses, frames, salience, phase, beats):
             return np.maximum(np.max([padded[at + n] for n in range(2 * reach + 1)], axis=0), 0)
 
         on = near(beats)
-        found += [logarithm(on), *(logarithm(near(group)) for group in places)]
-        found.append(abs(logarithm(on[::2]) - logarithm(on[1::2])))
-        thirds = [logarithm(on[n::3]) for n in range(3)]
-        found.append(max(thirds) - min(thirds))
-    for likeness in likenesses:
-        found += [likeness.at(frames * times) for times in (0.5, 1 / 3, 1, 2, 3, 4, 1.5)]
-    found.append(distances.std() / np.median(distances))
-    found += [octaves * likenesses[0].at(frames), octaves * likenesses[0].at(frames / 2), octaves * salience]
-    return found
+        seconds.append(logarithm(on[::2]) - logarithm(on[1::2]))
+        thirds = sorted(logarithm(on[n::3]) for n in range(3))
+        found += [logarithm(on), *(logarithm(near(group)) for group in places), abs(seconds[-1]), thirds[2] - thirds[1]]
+    found += [-seconds[1] * seconds[2], -seconds[1] * seconds[3], -seconds[2] * seconds[3], seconds[1] * seconds[4]]
+    of_likenesses = [likeness.at(frames * times) for likeness in likenesses for times in MULTIPLES]
+    return [*found, *of_likenesses, *(octaves * number for number in [salience, *of_likenesses])]
 
 
-def candidates_of(path):
+def candidates_of(raw, changes):
     """Tempo, beats in seconds and evidence of each candidate."""
-    raw, changes = curves_of(path)
     rises = [outstanding(rise) for rise in raw]
     scaled = changes / (changes.std() + 1e-9)
     together = lambda weights, change: outstanding(sum(w * r for w, r in zip(weights, rises)) + change * scaled)
@@ -180,30 +182,58 @@ def candidates_of(path):
     signals = [(together([1, 1, 1, 1], 0.0), 1), (rises[0], 1), (rises[1], 1), (rises[3], 1), (changes / (changes.mean() + 1e-9), 2)]
     periods, found = periods_of(likenesses[0]), []
     for frames, salience in periods:
-        beats = beats_of(curve, frames).astype(float)
-        if len(beats) < 5 or periods[0][1] <= 0:
+        first = fit(curve, np.full(len(curve), frames), 100.0)
+        if len(first) < 5 or periods[0][1] <= 0:
             continue
-        for phase, places in enumerate((beats, (beats[1:] + beats[:-1]) / 2)):
-            distance = np.median(places[4:] - places[:-4]) / 4 if len(places) > 8 else frames
-            numbers = evidence(signals, likenesses, frames, salience / periods[0][1], phase, places)
-            found.append((60 * FRAMES / distance, places / FRAMES - LATENESS, numbers))
+        even = frames if len(first) <= 16 else np.median((first[8:] - first[:-8]) / 8)
+        for steady, beats in enumerate((swaying(curve, first), fit(signals[0][0], np.full(len(curve), even), 1000.0))):
+            beats = beats.astype(float)
+            if len(beats) < 5:
+                continue
+            for phase, places in enumerate((beats, (beats[1:] + beats[:-1]) / 2)):
+                distance = np.median(places[4:] - places[:-4]) / 4 if len(places) > 8 else frames
+                numbers = evidence(signals, likenesses, frames, salience / periods[0][1], phase, places)
+                found.append((60 * FRAMES / distance, places / FRAMES - LATENESS, [*numbers, steady, steady * phase]))
     return found
 
 
-def learn_from(job):
-    """Evidence, tempos, beat F and Accuracy 1 of the candidates of a piece."""
-    path, truth = job
-    kept = path.with_suffix(".evidence.npz")
-    if not kept.exists():
-        found = candidates_of(path)
-        expected = mir_eval.beat.trim_beats(np.array(truth["beats"]))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            f = [mir_eval.beat.f_measure(expected, mir_eval.beat.trim_beats(beats)) for _, beats, _ in found]
-        right = [accurate(tempo, truth["tempo"], [1]) for tempo, _, _ in found]
-        np.savez(kept, tempo=[tempo for tempo, _, _ in found], beat_f=f, right=right, evidence=[row for *_, row in found])
-    with np.load(kept) as stored:
+def kept(folder, path, kind, make):
+    """Arrays by name, out of the file that keeps them if there is one."""
+    file = folder / f"{'-'.join(path.resolve().with_suffix('').parts[-3:])}.{kind}.npz"
+    if not file.exists():
+        np.savez(file, **make())
+    with np.load(file) as stored:
         return dict(stored)
+
+
+def learn_from(job):
+    """Evidence of the candidates of a piece, and what each is worth: tempo, Accuracy 1 and 2, beat F, CMLt, AMLt (NaN without beats)."""
+    path, truth, folder = job
+
+    def curves():
+        rises, changes = curves_of(path)
+        return {"rises": np.array(rises, dtype=np.float32), "changes": changes.astype(np.float32)}
+
+    def judged():
+        heard = kept(folder, path, "curves", curves)
+        found = candidates_of(heard["rises"].astype(float), heard["changes"].astype(float))
+        return {"rows": [row_of(truth, tempo, beats) for tempo, beats, _ in found], "evidence": [row for *_, row in found]}
+
+    return kept(folder, path, "evidence", judged)
+
+
+def row_of(truth, tempo, beats):
+    found = measure(truth, {"tempo": tempo, "beats": beats})
+    return [tempo, *(found.get(name, np.nan) for name in MEASURES[:5])]
+
+
+def worth_of(rows):
+    """What it is worth to choose each candidate: above all the mean of beat F and Accuracy 1 (Accuracy 1 where beats are not known), and
+    a little what is right at another level of the metre."""
+    _, first, second, beat_f, _, any_level = rows.T
+    own = np.where(np.isnan(beat_f), first, (beat_f + first) / 2)
+    other = np.where(np.isnan(any_level), second, (any_level + second) / 2)
+    return (1 - OTHER_LEVEL) * own + OTHER_LEVEL * other
 
 
 class Pieces:
@@ -211,9 +241,13 @@ class Pieces:
 
     def __init__(self, pieces):
         self.evidence = np.concatenate([piece["evidence"] for piece in pieces])
-        self.worth = np.concatenate([(piece["beat_f"] + piece["right"]) / 2 for piece in pieces])
-        self.first = np.cumsum([0] + [len(piece["tempo"]) for piece in pieces])[:-1]
-        self.piece = np.repeat(np.arange(len(pieces)), [len(piece["tempo"]) for piece in pieces])
+        self.worth = np.concatenate([worth_of(piece["rows"]) for piece in pieces])
+        counts = [len(piece["rows"]) for piece in pieces]
+        self.first = np.cumsum([0] + counts)[:-1]
+        self.piece = np.repeat(np.arange(len(pieces)), counts)
+        # Pieces rendered from scores are many, and like one another.
+        share = np.array([RENDERED if piece["tier"] in RENDERED_TIERS else 1.0 for piece in pieces])
+        self.share = share / share.mean()
 
     def probability(self, scores):
         scores = np.exp(scores - np.maximum.reduceat(scores, self.first)[self.piece])
@@ -225,78 +259,95 @@ def fitted(pieces, penalty):
     data = Pieces(pieces)
     spread = data.evidence.std(axis=0) + 1e-9
     rows = (data.evidence - data.evidence.mean(axis=0)) / spread
+    share = data.share[data.piece]
 
     def loss(weights):
         probability = data.probability(rows @ weights)
         expected = np.add.reduceat(probability * data.worth, data.first)
-        slope = probability * (data.worth - expected[data.piece])
-        return penalty * weights @ weights - expected.sum(), 2 * penalty * weights - slope @ rows
+        slope = share * probability * (data.worth - expected[data.piece])
+        return penalty * weights @ weights - data.share @ expected, 2 * penalty * weights - slope @ rows
 
     def likelihood(weights):
         # Where the other begins: what is right is likely. It has no second maximum.
-        share = data.worth**4 + 1e-6
-        share = share / np.add.reduceat(share, data.first)[data.piece]
+        wanted = data.worth**4 + 1e-6
+        wanted = wanted / np.add.reduceat(wanted, data.first)[data.piece]
         probability = data.probability(rows @ weights)
-        return penalty * weights @ weights - share @ np.log(probability + 1e-300), 2 * penalty * weights - (share - probability) @ rows
+        lost = penalty * weights @ weights - (share * wanted) @ np.log(probability + 1e-300)
+        return lost, 2 * penalty * weights - (share * (wanted - probability)) @ rows
 
     start = scipy.optimize.minimize(likelihood, np.zeros(rows.shape[1]), jac=True, method="L-BFGS-B").x
     return scipy.optimize.minimize(loss, start, jac=True, method="L-BFGS-B").x / spread
 
 
 def chosen(piece, weights):
-    return int(np.argmax(piece["evidence"] @ weights))
+    """The candidate whose probability and that of its tempo (in both phases, of whichever period) are largest together (choice.rs)."""
+    scores = piece["evidence"] @ weights
+    probability = np.exp(scores - scores.max())
+    tempo = piece["rows"][:, 0]
+    same = np.abs(tempo / tempo[:, None] - 1) <= 0.04
+    return int(np.argmax(probability + same @ probability))
 
 
 def judged(pieces, weights):
-    """Accuracy 1 and beat F of what the weights choose, a row for each piece."""
-    return np.array([[piece[name][chosen(piece, weights)] for name in ("right", "beat_f")] for piece in pieces])
+    """Tempo and measures of what the weights choose, a row for each piece."""
+    return np.array([piece["rows"][chosen(piece, weights)] for piece in pieces])
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folders", type=pathlib.Path, nargs="+", help="the half for tuning, and more pieces of its scores")
+    parser.add_argument("folders", type=pathlib.Path, nargs="+", help="halves for tuning")
     parser.add_argument("--program", help="the example `analyse` of crates/features")
+    parser.add_argument("--variants", default="", help="only pieces whose names end in one of these digits")
+    parser.add_argument("--cache", type=pathlib.Path, default=pathlib.Path("/tmp/rhythm-cache"), help="keeps curves and evidence")
     parser.add_argument("--workers", type=int, default=1)
     wanted = parser.parse_args()
-    jobs = [job for folder in wanted.folders for job in tools.pieces(folder)]
+    wanted.cache.mkdir(parents=True, exist_ok=True)
+    found = [piece for folder in wanted.folders for piece in tools.pieces(folder)]
+    jobs = [(*piece, wanted.cache) for piece in found if not wanted.variants or piece[0].stem[-1] in wanted.variants]
     with ProcessPoolExecutor(wanted.workers) as pool:
         pieces = list(pool.map(learn_from, jobs, chunksize=8))
-    usable = [len(piece["tempo"]) > 0 for piece in pieces]
-    jobs, pieces = ([item for item, use in zip(row, usable) if use] for row in (jobs, pieces))
-    scores = [truth["score"] for _, truth in jobs]
-    text = re.search(r"WEIGHTS: \[f64; 60\] = \[(.*?)\];", CHOICE.read_text(), re.S)[1]
-    used = np.array([float(number) for number in text.split(",") if number.strip()])
-    print(f"{len(pieces)} pieces of {len(set(scores))} scores, {sum(len(piece['tempo']) for piece in pieces)} candidates\n")
+    pieces = [{**piece, "path": path, **truth} for piece, (path, truth, _) in zip(pieces, jobs) if len(piece["rows"])]
+    used = np.array([float(number) for number in re.findall(r"-?[0-9]+\.[0-9]+(?=,)", WEIGHTS.read_text())])
+    scores = [piece["score"] for piece in pieces]
+    print(f"{len(pieces)} pieces of {len(set(scores))} scores, {sum(len(piece['rows']) for piece in pieces)} candidates\n")
     if wanted.program:
-        told = [answer["tempo"] for answer in tools.antiphon([path for path, _ in jobs], wanted.program)]
-        here = [piece["tempo"][chosen(piece, used)] for piece in pieces]
-        print(f"Antiphon's tempo is the one chosen here in {np.mean(np.abs(np.divide(told, here) - 1) < 0.005):.3f} of the pieces\n")
-    print("| weights | tempo Accuracy 1 | beat F |\n|---|---|---|")
-    show = lambda name, rows: print(f"| {name} | " + " | ".join(f"{mean:.4f}" for mean in rows.mean(axis=0)) + " |", flush=True)
-    show("in use (they have seen these scores)", judged(pieces, used))
+        told = [answer["tempo"] for answer in tools.antiphon([piece["path"] for piece in pieces], wanted.program)]
+        here = judged(pieces, used)[:, 0]
+        print(f"Antiphon's tempo is the one chosen here in {np.mean(np.abs(told / here - 1) < 0.005):.3f} of the pieces\n")
+    print("| weights | tier | " + " | ".join(MEASURES[:5]) + " |\n|---|---|" + "---|" * 5)
+    show("in use (they have seen these scores)", pieces, judged(pieces, used))
     order = sorted(set(scores))
     np.random.default_rng(1).shuffle(order)
     fold = np.array([order.index(score) % FOLDS for score in scores])
     worth = {}
     for penalty in PENALTIES:
-        rows = np.zeros((len(pieces), 2))
+        rows = np.zeros((len(pieces), 6))
         for number in range(FOLDS):
             weights = fitted([piece for piece, own in zip(pieces, fold) if own != number], penalty)
             these = np.flatnonzero(fold == number)
             rows[these] = judged([pieces[n] for n in these], weights)
-        show(f"penalty {penalty:g}, scores left out", rows)
-        worth[penalty] = rows.mean()
+        show(f"penalty {penalty:g}, scores left out", pieces, rows)
+        worth[penalty] = Pieces(pieces).share @ worth_of(rows)
     penalty = max(worth, key=worth.get)
     weights = fitted(pieces, penalty)
-    show(f"penalty {penalty:g}, fitted to all", judged(pieces, weights))
+    show(f"penalty {penalty:g}, fitted to all", pieces, judged(pieces, weights))
     print(f"\nLikeness (cosine, standardised) of these weights to those in use: {likeness(pieces, weights, used):.3f}\n")
-    for start in range(0, 60, 10):
+    for start in range(0, len(weights), 10):
         print("    " + " ".join(f"{weight:.4f}," for weight in weights[start : start + 10]))
+
+
+def show(name, pieces, rows):
+    """A line for all pieces, and one for each tier."""
+    tiers = [piece["tier"] for piece in pieces]
+    for tier in [None, *dict.fromkeys(tiers)]:
+        own = rows[[tier in (None, other) for other in tiers], 1:]
+        cells = [f"{np.nanmean(column):.3f}" if not np.all(np.isnan(column)) else "" for column in own.T]
+        print(f"| {'' if tier else name} | {tier or 'all'}, {len(own)} | " + " | ".join(cells) + " |", flush=True)
 
 
 def likeness(pieces, a, b):
     spread = Pieces(pieces).evidence.std(axis=0)
-    return float((a * spread) @ (b * spread) / np.linalg.norm(a * spread) / np.linalg.norm(b * spread))
+    return float((a * spread) @ (b * spread) / (np.linalg.norm(a * spread) * np.linalg.norm(b * spread) + 1e-12))
 
 
 if __name__ == "__main__":

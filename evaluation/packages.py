@@ -1,36 +1,43 @@
-"""A second set, made of what Debian's packages hold and nothing was tuned on: the same commands measure it.
+"""A second set, made of what Debian's packages hold: real loops, game music, songs. Half of it is for tuning; the same commands measure
+the other.
 
-    apt-get install sonic-pi-samples lmms-common openttd-openmsx planetblupi-music-midi opl3-soundfont
-    python packages.py /tmp/second
-    python measure.py /tmp/second --program ../target/debug/examples/analyse
-    python key.py /tmp/second --program ../target/debug/examples/analyse
+    apt-get install sonic-pi-samples lmms-common openttd-openmsx planetblupi-music-midi opl3-soundfont freedoom freedm simutrans-data \\
+        fretsonfire-songs-sectoid fretsonfire-songs-muldjord
+    python packages.py /tmp/second --half report
+    python packages.py /tmp/second --half tune --variants 4
+    python measure.py /tmp/second/report --program ../target/release/examples/analyse
+    python packages.py /tmp/second --half airs
+    python key.py /tmp/second/airs --program ../target/release/examples/analyse
 
-`loops` are recordings of a stated tempo, repeated without a gap for half a minute. `midi` are pieces of two games, half a minute from
-their first note, with the beats of their tempo map. The others are dance tunes of two books in music21's corpus that `scores.py` does
-not read, with the key that the book states. Notes sound by a fourth sound font, which imitates a chip (OPL3).
+Which half a piece belongs to is not chosen: `half_of` says it by its name (of a Doom lump by its bytes), and what `FRESH` has is all for the
+report. Each half has sound fonts of its own. `--root` names a folder in which packages were unpacked instead of installed.
 """
 
 import argparse
-import json
+import hashlib
 import pathlib
-import tempfile
+import re
 from concurrent.futures import ProcessPoolExecutor
 
 import mido
 import numpy as np
 import soundfile
 
-import perform
+import games
 import render
 import scores
+from games import SECONDS
 
-FONT = "/usr/share/sounds/sf2/OPL-3_FM_128M.sf2"
-SECONDS = 30.0
+# The report's imitates a chip (OPL3).
+FONTS = {"report": ["/usr/share/sounds/sf2/OPL-3_FM_128M.sf2"], "tune": render.FONTS["tune"]}
+
+# What is only for tuning need not have what Antiphon does not look at.
+RATES = {"report": render.RATE, "tune": 22_050}
 
 # Beats a minute. Sonic Pi's loops have exactly a whole number of beats (drone_g_97 tells its tempo in its name, and six others are as
 # long or half as long); LMMS tells the tempo in the names of its loops from release 1.3 on.
-SONIC_PI = pathlib.Path("/usr/share/sonic-pi/samples")
-LMMS = pathlib.Path("/usr/share/lmms/samples")
+SONIC_PI = pathlib.Path("usr/share/sonic-pi/samples")
+LMMS = pathlib.Path("usr/share/lmms/samples")
 LOOPS = {
     SONIC_PI / "loop_electric.flac": 97,
     SONIC_PI / "loop_mehackit1.flac": 97,
@@ -68,92 +75,87 @@ LOOPS = {
     LMMS / "bassloops/techno_synth03.ogg": 130,
     LMMS / "bassloops/techno_synth04.ogg": 140,
 }
-MIDI = [pathlib.Path("/usr/share/games/openttd/baseset/openmsx"), pathlib.Path("/usr/share/planetblupi/music")]
+# Folders of MIDI files, and Doom WAD files that hold them.
+MIDI = {"openttd": "usr/share/games/openttd/baseset/openmsx", "planetblupi": "usr/share/planetblupi/music"}
+WADS = [f"usr/share/games/doom/{name}.wad" for name in ("freedoom1", "freedoom2", "freedm")]
+# Nothing of these was tuned on or looked at: they are for the report alone.
+FRESH = {"simutrans": "usr/share/games/simutrans/music"}
+SONGS = "usr/share/games/fretsonfire/data/songs"
 BOOKS = ["airdsAirs/book1.abc", "miscFolk/americanfifeopus.abc"]
 AIRS = 48
 
 
-def write(target, samples, rate, truth):
-    soundfile.write(target.with_suffix(".wav"), samples, rate, subtype="PCM_16")
-    target.with_suffix(".json").write_text(json.dumps(truth))
+def half_of(name):
+    """What belongs together has one name: of loops that of their family (`rave_kick` of rave_kick01 and rave_kick02)."""
+    return scores.half_of(name)
 
 
-def make_loop(folder, path, tempo):
-    """Whether the loop has a whole number of beats of the stated tempo, to a tenth of a beat: what is over or missing is padding."""
+def family_of(path):
+    return re.sub(r"(_full)?_?[0-9]*$", "", path.stem)
+
+
+def make_loop(target, path, tempo, variant=0):
+    """Whether the loop has a whole number of beats of the stated tempo, to a tenth of a beat: what is over or missing is padding.
+    Other variants are played faster or slower, like a record."""
     samples, rate = soundfile.read(path, always_2d=True)
     samples = samples.mean(axis=1)
     beats = len(samples) / rate * tempo / 60
     if round(beats) < 2 or abs(beats - round(beats)) > 0.1:
         return False
+    factor = games.factor_of(path.stem, variant)
     length = round(round(beats) * 60 / tempo * rate)
     samples = np.pad(samples[:length], (0, max(0, length - len(samples))))
-    repeated = np.tile(samples, int(np.ceil(SECONDS * rate / length)))
-    write(folder / f"loop-{path.stem}", repeated, rate, {"score": path.stem, "tier": "loops", "tempo": tempo})
+    repeated = np.tile(samples, int(np.ceil(SECONDS * factor * rate / length)))
+    if variant:
+        repeated = np.interp(np.arange(0, len(repeated) - 1, factor), np.arange(len(repeated)), repeated)
+    truth = {"score": family_of(path), "tier": "loops", "tempo": tempo * factor}
+    games.write(target, repeated, rate, truth)
     return True
 
 
-def times_of(file):
-    """Notes and beats in seconds, or None where nobody can tell the beats: the metre changes, or the notes do not keep to it."""
-    tick, second, tempo, notes, tempi, metres = 0, 0.0, 500_000, [], [(0, 0.0, 500_000)], set()
-    for message in mido.merge_tracks(file.tracks):
-        tick += message.time
-        second += mido.tick2second(message.time, file.ticks_per_beat, tempo)
-        if message.type == "set_tempo":
-            tempo = message.tempo
-            tempi.append((tick, second, tempo))
-        elif message.type == "time_signature":
-            metres.add((message.numerator, message.denominator))
-        elif message.type == "note_on" and message.velocity >= 20:
-            notes.append((tick, second))
-    numerator, denominator = metres.pop() if metres else (4, 4)
-    if metres or len(notes) < 50:
+def midi_files(root):
+    """(source, name, what tells its half, bytes) of all MIDI files; of those that are there twice, the first."""
+    seen = set()
+    for source, folder in {**MIDI, **FRESH}.items():
+        for path in sorted((root / folder).glob("*.mid")):
+            yield source, path.stem, path.stem, path.read_bytes()
+    for wad in WADS:
+        for name, data in games.lumps(root / wad):
+            digest = hashlib.sha256(data).hexdigest()
+            if digest not in seen:
+                seen.add(digest)
+                yield "freedoom", f"{pathlib.Path(wad).stem}-{name}", digest, data
+
+
+def jobs(root, folder, half, variants):
+    """(function, arguments) for each piece."""
+    for path, tempo in LOOPS.items():
+        if half_of(family_of(path)) == half:
+            for variant in range(variants):
+                yield make_loop, (folder / f"loop-{path.stem}-{variant}", root / path, tempo, variant)
+    fonts = FONTS[half]
+    for place, (source, name, own, data) in enumerate(midi_files(root)):
+        if ("report" if source in FRESH else half_of(own)) == half:
+            for variant in range(variants):
+                font = fonts[(place + variant) % len(fonts)]
+                tier = "fresh MIDI" if source in FRESH else "game MIDI"
+                yield games.make_midi, (folder / f"{source}-{name}-{variant}", data, name, tier, font, RATES[half], variant)
+    if half == "report":
+        for song in sorted(path.parent for path in (root / SONGS).rglob("notes.mid")):
+            for place in range(len(games.PLACES)):
+                yield games.make_song, (folder / f"song-{song.name}-{place}", song, place)
+
+
+def make(job):
+    """A piece, unless it is there; why not, if it cannot be."""
+    function, arguments = job
+    target = arguments[0]
+    if target.with_suffix(".json").exists():
         return None
-    quarters = 4 / denominator * (3 if denominator == 8 and numerator % 3 == 0 else 1)
-    beat = quarters * file.ticks_per_beat
-    places = np.array([note[0] for note in notes]) / beat % 1
-    grid = np.array([0, 1 / 4, 1 / 3, 1 / 2, 2 / 3, 3 / 4, 1])
-    kept = np.mean(np.min(np.abs(places[:, None] - grid), axis=1) < 0.03)
-    if kept < 0.8:
-        return None
-    beats = []
-    for at in np.arange(0, notes[-1][0], beat):
-        from_tick, from_second, of = next(row for row in reversed(tempi) if row[0] <= at)
-        beats.append(from_second + mido.tick2second(at - from_tick, file.ticks_per_beat, of))
-    return [note[1] for note in notes], beats
-
-
-def begin(file, seconds):
-    """The first so many seconds of a file."""
-    now, tempo, track = 0.0, 500_000, mido.MidiTrack()
-    for message in mido.merge_tracks(file.tracks):
-        now += mido.tick2second(message.time, file.ticks_per_beat, tempo)
-        if now > seconds:
-            break
-        tempo = message.tempo if message.type == "set_tempo" else tempo
-        track.append(message)
-    found = mido.MidiFile(ticks_per_beat=file.ticks_per_beat)
-    found.tracks.append(track)
-    return found
-
-
-def make_midi(folder, path):
-    """Whether the file has beats."""
-    found = times_of(mido.MidiFile(path))
-    if found is None:
-        return False
-    notes, beats = found
-    start = max(0.0, notes[0] - 0.1)
-    inside = lambda times: [round(time - start, 4) for time in times if start <= time < start + SECONDS]
-    notes, beats = inside(notes), inside(beats)
-    with tempfile.TemporaryDirectory() as scratch:
-        played, sound = pathlib.Path(scratch) / "piece.mid", pathlib.Path(scratch) / "piece.wav"
-        begin(mido.MidiFile(path), start + SECONDS).save(played)
-        render.run("fluidsynth", "-n", "-i", "-q", "-o", "synth.dynamic-sample-loading=1", "-r", render.RATE, "-g", "0.5", "-F", sound, FONT, played)
-        samples, rate = soundfile.read(sound, start=int(start * render.RATE), frames=int(SECONDS * render.RATE), always_2d=True)
-    samples = samples.mean(axis=1) * 0.9 / np.max(np.abs(samples))
-    truth = {"score": path.stem, "tier": "midi", "tempo": 60 / float(np.median(np.diff(beats))), "beats": beats, "onsets": perform.merged(notes)}
-    write(folder / f"midi-{path.stem}", samples, rate, truth)
-    return True
+    try:
+        return None if function(*arguments) else f"{target.name}: no beats that one can tell"
+    except (ValueError, OSError, EOFError, KeyError, IndexError, mido.KeySignatureError) as error:
+        return f"{target.name}: {type(error).__name__}: {error}"
 
 
 def airs():
@@ -172,23 +174,32 @@ def airs():
     return found
 
 
+def render_airs(folder, workers):
+    """Dance tunes of two books in music21's corpus that `scores.py` does not read, with the key that the book states."""
+    font = FONTS["report"][0]
+    todo = [(score, 0, font, render.TIERS[place % len(render.TIERS)], str(folder / f"air-{place:03}"), SECONDS, 1.0)
+            for place, score in enumerate(airs())]
+    with ProcessPoolExecutor(workers) as pool:
+        for target in pool.map(render.render, todo):
+            print(target, flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=pathlib.Path)
+    parser.add_argument("--half", choices=[*scores.HALVES, "airs"], default="report")
+    parser.add_argument("--variants", type=int, default=1, help="of each piece, for tuning")
+    parser.add_argument("--root", type=pathlib.Path, default=pathlib.Path("/"))
     parser.add_argument("--workers", type=int, default=1)
     wanted = parser.parse_args()
-    wanted.folder.mkdir(parents=True, exist_ok=True)
-    for path, tempo in LOOPS.items():
-        if not make_loop(wanted.folder, path, tempo):
-            print(f"{path}: not a whole number of beats", flush=True)
-    for path in sorted(path for folder in MIDI for path in folder.glob("*.mid")):
-        if not make_midi(wanted.folder, path):
-            print(f"{path}: no beats that one can tell", flush=True)
-    jobs = [(score, 0, FONT, render.TIERS[place % len(render.TIERS)], str(wanted.folder / f"air-{place:03}"), SECONDS, 1.0)
-            for place, score in enumerate(airs())]
+    folder = wanted.folder / wanted.half
+    folder.mkdir(parents=True, exist_ok=True)
+    if wanted.half == "airs":
+        return render_airs(folder, wanted.workers)
     with ProcessPoolExecutor(wanted.workers) as pool:
-        for target in pool.map(render.render, jobs):
-            print(target, flush=True)
+        for problem in pool.map(make, jobs(wanted.root, folder, wanted.half, wanted.variants)):
+            if problem:
+                print(problem, flush=True)
 
 
 if __name__ == "__main__":

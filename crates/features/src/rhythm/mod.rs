@@ -2,13 +2,15 @@
 
 mod choice;
 mod curves;
+mod evidence;
 mod pulse;
+mod weights;
 
 use crate::algorithm::{Algorithm, COMMON as SPEC, Needs, Spectrum, Stream};
 use crate::descriptor::{Descriptor, Kind, Output};
 use crate::registry::Request;
 use crate::session::{Sink, SummaryValue};
-use choice::Candidate;
+use choice::{Candidate, SAME_TEMPO};
 use curves::Curves;
 use pulse::FRAMES_PER_SECOND;
 
@@ -30,7 +32,7 @@ const LEAST_PROBABILITY: f64 = 0.005;
 /// The facts about `rhythm`.
 pub(crate) static DESCRIPTOR: Descriptor = Descriptor {
     name: "rhythm",
-    version: 1,
+    version: 2,
     family: "rhythm",
     title: "Tempo and beats of a song",
     about: "For songs; a sensor has no tempo yet. Per frame of `mel` (1,025 bins, 128 bands, every 23 ms, centred) five curves are kept: the mean \
@@ -40,11 +42,18 @@ pub(crate) static DESCRIPTOR: Descriptor = Descriptor {
             mean over two seconds, by its standard deviation, is added with weights 3, 1, 1, 1 and 2 and treated so once more. The \
             salience of a period is the mean of the autocorrelation at one to four times it, weighted 1, 0.8, 0.6, 0.5. Its \
             seven highest peaks from 0.27 to 1.5 s, and what halving, doubling, thirds and halves and a half make of the best \
-            three, are candidates, up to twelve. Beats are fitted to each by dynamic programming (Ellis 2007, tightness 100; then 200 about the \
-            mean distance of the eight beats around), and their middles are the same period in its other phase. Sixty numbers are taken of \
-            each: the logarithm of the period, its salience, the five curves at beats, halves, thirds and quarters, how much every second and third beat differs, \
-            autocorrelations at multiples and fractions; a softmax of their weighted sum gives probabilities. The likeliest gives the beats; tempo and \
-            confidence are of its period, both phases together. There is no tempo, for a reason, if nothing begins, if \
+            three, are candidates, up to twelve. Beats are fitted to each by dynamic programming (Ellis 2007, tightness 100), and from these twice more: about the \
+            mean distance of the eight beats around (tightness 200), which follows a swaying tempo; and, in the sum of the four rises alone, about the median \
+            distance of eight beats (tightness 1,000), which keeps to one. The middles between beats are the same period in its other phase. Of each of these four 121 numbers \
+            are taken, in this order. o, the octaves of the period from 0.55 s, o^2, |o|^3; the salience over the largest, the phase (0 or 1), the deviation of \
+            distances of beats over their median. Six of each of five curves (the sum of the four rises, the lowest, the second, the highest range, the change of \
+            harmony over its mean), of the largest value within a frame (harmony: two), averaged over places, as ln(0.1 + v): at beats, half-way, at thirds, at \
+            quarters; |every second beat less the others|; the strongest of every third less the next. With l, m, h, c, every second less the others with its sign, \
+            of lowest, second, highest and harmony: -lm, -lh, -mh, lc. The autocorrelation of the curve of beats, of the lowest range and of the change of harmony \
+            at 1/4, 1/3, 1/2, 2/3, 3/4, 1, 4/3, 3/2, 2, 3, 4, 6 and 8 periods. o times the salience and times these 39. Whether the tempo is the steady one (0 or 1), and \
+            that times the phase. A softmax of their sum, weighted as in rhythm/weights.rs, gives probabilities. The beats are those whose probability is largest \
+            together with that of all candidates within 4 % of their tempo; confidence is that of the tempo. Version 2: version 1 told fast loops and game music at another multiple \
+            of their tempo. There is no tempo, for a reason, if nothing begins, if \
             there are fewer than five beats, if the best salience is below what noise of that length reaches (0.27 / sqrt(s) + 4.5 / s^2 for s seconds), and if the song is longer than two hours. Beats are \
             told 8 ms before the frame in which they were found: so much later are onsets seen.",
     outputs: &[
@@ -191,7 +200,7 @@ impl Rhythm {
 fn tempos(candidates: &[Candidate]) -> Vec<(f64, f64)> {
     let mut found: Vec<(f64, f64)> = Vec::new();
     for candidate in candidates {
-        let same = found.iter_mut().find(|(tempo, _)| (candidate.tempo / *tempo - 1.0).abs() <= 0.04);
+        let same = found.iter_mut().find(|(tempo, _)| (candidate.tempo / *tempo - 1.0).abs() <= SAME_TEMPO);
         match same {
             Some((_, probability)) => *probability += candidate.probability,
             None => found.push((candidate.tempo, candidate.probability)),

@@ -8,8 +8,8 @@ pub(super) const FRAMES_PER_SECOND: f64 = SPEC.rate as f64 / SPEC.hop as f64;
 /// Frames before and after over which the mean of a curve is taken: a second.
 const AROUND: usize = 43;
 
-/// Longest lag of an autocorrelation, in frames: four of the longest period, 9.7 s.
-const LONGEST_LAG: usize = 420;
+/// Longest lag of an autocorrelation, in frames: eight of the longest period, 12 s.
+const LONGEST_LAG: usize = 520;
 
 /// Shortest and longest beat that is looked for, in seconds: 222 and 40 beats a minute.
 const SHORTEST: f64 = 0.27;
@@ -147,14 +147,25 @@ pub(super) fn periods(likeness: &Likeness) -> Vec<Period> {
 }
 
 /// Frames of the beats that fit a period best (D. Ellis, "Beat Tracking by Dynamic Programming", 2007): they maximise the sum
-/// of the curve at beats, less what each distance between beats deviates by: `tightness` times its squared logarithm,
-/// relative to the period. A second pass takes the period of the eight beats around from the first.
-pub(super) fn beats(curve: &[f32], period: f64) -> Vec<usize> {
-    let first = fit(curve, &vec![period as f32; curve.len()], 100.0);
-    if first.len() < 2 {
-        return first;
-    }
-    fit(curve, &local_periods(&first, curve.len()), 200.0)
+/// of the curve at beats, less what each distance between beats deviates by: a tightness times its squared logarithm,
+/// relative to the period. Here it is 100: beats find their way to a tempo that is not quite the period.
+pub(super) fn loose_beats(curve: &[f32], period: f64) -> Vec<usize> {
+    fit(curve, &vec![period as f32; curve.len()], 100.0)
+}
+
+/// Beats that follow a tempo that changes: their period is that of the eight loose beats around; the tightness is 200.
+pub(super) fn swaying_beats(curve: &[f32], loose: &[usize]) -> Vec<usize> {
+    fit(curve, &local_periods(loose, curve.len()), 200.0)
+}
+
+/// Beats of one tempo, the usual one of loose beats, which hardly leave it: the tightness is 1,000.
+pub(super) fn steady_beats(curve: &[f32], loose: &[usize], period: f64) -> Vec<usize> {
+    let usual = if loose.len() > 16 {
+        super::evidence::median(loose.iter().zip(&loose[8..]).map(|(from, to)| (to - from) as f64 / 8.0).collect())
+    } else {
+        period
+    };
+    fit(curve, &vec![usual as f32; curve.len()], 1_000.0)
 }
 
 fn fit(curve: &[f32], periods: &[f32], tightness: f64) -> Vec<usize> {
