@@ -11,6 +11,7 @@
 //! | [`encode`] | samples | WAV or FLAC bytes |
 //! | [`downmix`] | channels | one channel |
 //! | [`resample`] | one rate | another, on an absolute grid |
+//! | [`decimate`] | samples | every second, third, ... of what a filter makes of them |
 //! | [`stft`] | samples | power spectra, on an absolute or centred grid |
 //! | [`tags`] | a file of any format | title, artist, album, identifiers, gains, cover |
 //!
@@ -21,6 +22,7 @@ mod adts;
 mod aiff;
 mod codecs;
 mod coded;
+pub mod decimate;
 pub mod decode;
 pub mod downmix;
 pub mod encode;
