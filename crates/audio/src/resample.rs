@@ -20,6 +20,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::decimate::Decimator;
 use crate::vector::{dots, widest};
 
 /// Filters that are remembered. Making one costs milliseconds, as much as analysing a second of audio.
@@ -45,9 +46,6 @@ const PHASES: f64 = 1_024.0;
 
 /// Sums side by side in an inner product. Short ones are added with less rounding, so there are many.
 const LANES: usize = 16;
-/// Outputs that are made together where all have one phase, and sums side by side of each: as many as the registers hold.
-const TOGETHER: usize = 4;
-const LANES_TOGETHER: usize = 8;
 
 /// A streaming mono resampler. It allocates in the constructor and, while input pieces keep growing, in its buffer.
 #[derive(Debug)]
@@ -57,6 +55,8 @@ pub struct Resampler {
     /// Reduced input rate.
     down: u64,
     filter: Option<Arc<Filter>>,
+    /// The filter's only phase, where it has but one.
+    decimator: Option<Decimator>,
     next_output: i64,
     /// Number of the input sample that lies at or just before the instant of the next output sample.
     centre: i64,
@@ -107,6 +107,7 @@ impl Resampler {
         Self {
             up,
             down,
+            decimator: filter.as_ref().filter(|_| up == 1).map(|filter| Decimator::new(&filter.table, down as usize)),
             filter,
             next_output,
             centre,
@@ -144,10 +145,16 @@ impl Resampler {
         let start = (self.centre - filter.half as i64 + 1 - self.pending_first) as usize;
         let place = Place { start, offset: self.offset };
         let (pending, ratio) = (&self.pending[..], (self.up, self.down));
-        let next = widest(
-            #[inline(always)]
-            || filter.run(pending, place, ratio, output),
-        );
+        let next = match &mut self.decimator {
+            Some(decimator) => {
+                let made = decimator.run(pending.get(start..).unwrap_or(&[]), output);
+                Place { start: start + made * self.down as usize, ..place }
+            }
+            None => widest(
+                #[inline(always)]
+                || filter.run(pending, place, ratio, output),
+            ),
+        };
         self.next_output += (output.len() - before) as i64;
         self.centre += next.start as i64 - start as i64;
         self.offset = next.offset;
@@ -218,20 +225,6 @@ impl Filter {
     #[inline(always)]
     fn run(&self, pending: &[f32], mut place: Place, (up, down): (u64, u64), output: &mut Vec<f32>) -> Place {
         let width = 2 * self.half;
-        if up == 1 {
-            // All outputs have the same phase: what is loaded of it serves several.
-            let (row, step) = (&self.table[..width], down as usize);
-            while let Some(reached) = pending.get(place.start..place.start + (TOGETHER - 1) * step + width) {
-                let windows: [&[f32]; TOGETHER] = std::array::from_fn(|number| &reached[number * step..][..width]);
-                output.extend_from_slice(&dots::<TOGETHER, LANES_TOGETHER>(windows, [row; TOGETHER]));
-                place.start += TOGETHER * step;
-            }
-            while let Some(window) = pending.get(place.start..place.start + width) {
-                output.extend_from_slice(&dots::<1, LANES_TOGETHER>([window], [row]));
-                place.start += step;
-            }
-            return place;
-        }
         while let Some(window) = pending.get(place.start..place.start + width) {
             output.push(self.apply(window, place.offset, up));
             place.offset += down;
@@ -336,8 +329,9 @@ mod tests {
         (decibels(sine * sine + cosine * cosine), decibels(2.0 * rest / middle.len() as f64))
     }
 
-    const RATES: [(u32, u32); 7] = [
+    const RATES: [(u32, u32); 8] = [
         (44_100, 22_050),
+        (88_200, 22_050),
         (48_000, 22_050),
         (32_000, 22_050),
         (8_000, 22_050),

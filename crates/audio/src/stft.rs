@@ -66,12 +66,11 @@ pub struct Stft {
     transform: Arc<dyn Fft<f64>>,
     /// exp(-2 pi i k / size) for k from 1 to below `size / 4`: real and imaginary parts.
     turns: [Vec<f64>; 2],
+    halves: Halves,
     /// Two values side by side, as samples are.
     window: Vec<[f64; 2]>,
     windowed: Vec<Complex<f64>>,
     spectrum: Vec<Complex<f64>>,
-    /// The real and the imaginary parts of the spectrum.
-    parts: [Vec<f64>; 2],
     scratch: Vec<Complex<f64>>,
     power: Vec<f32>,
     /// Index of the next frame.
@@ -116,7 +115,7 @@ impl Stft {
             window: (0..half).map(|n| [hann(2 * n), hann(2 * n + 1)]).collect(),
             windowed: vec![Complex::default(); half],
             spectrum: vec![Complex::default(); half],
-            parts: [vec![0.0; half], vec![0.0; half]],
+            halves: Halves::new((half - 1) / 2),
             scratch: vec![Complex::default(); transform.get_outofplace_scratch_len()],
             power: vec![0.0; half + 1],
             transform,
@@ -145,14 +144,11 @@ impl Stft {
                 || weigh(covered, window, windowed),
             );
             self.transform.process_outofplace_with_scratch(&mut self.windowed, &mut self.spectrum, &mut self.scratch);
-            let (spectrum, [real, imaginary]) = (&self.spectrum, &mut self.parts);
-            let ([cosines, sines], power) = (&self.turns, &mut self.power);
+            let (spectrum, turns, power) = (&self.spectrum, &self.turns, &mut self.power);
+            let halves = &mut self.halves;
             widest(
                 #[inline(always)]
-                || {
-                    split(spectrum, real, imaginary);
-                    measure((real, imaginary), (cosines, sines), power);
-                },
+                || halves.measure(spectrum, turns, power),
             );
             let covered_first = self.pending_first + start as i64;
             // Within 0 to `size`, so the casts are exact.
@@ -194,41 +190,69 @@ fn weigh(samples: &[f32], window: &[[f64; 2]], windowed: &mut [Complex<f64>]) {
     }
 }
 
-/// Real and imaginary parts: what comes after runs over several numbers at a time only if they lie side by side.
-#[inline(always)]
-fn split(spectrum: &[Complex<f64>], real: &mut [f64], imaginary: &mut [f64]) {
-    for ((number, real), imaginary) in spectrum.iter().zip(real).zip(imaginary) {
-        (*real, *imaginary) = (number.re, number.im);
+/// Both halves of a spectrum, real and imaginary parts, the upper one from its end: only loops over what lies side by side in the
+/// same direction run over several numbers at a time.
+struct Halves {
+    low: [Vec<f64>; 2],
+    high: [Vec<f64>; 2],
+    /// The power of the upper half, from its end.
+    high_power: Vec<f32>,
+}
+
+impl Halves {
+    /// For so many pairs of bins.
+    fn new(pairs: usize) -> Halves {
+        let part = || [vec![0.0; pairs], vec![0.0; pairs]];
+        Halves { low: part(), high: part(), high_power: vec![0.0; pairs] }
+    }
+
+    /// The power of real samples of which two were one complex number, from the transform Z of half the length. With m that
+    /// length, E = (Z(k) + conj Z(m - k)) / 2 is the transform of the even samples and O = (Z(k) - conj Z(m - k)) / 2i that of the
+    /// odd ones, so that X(k) = E + turn(k) O and X(m - k) = conj(E - turn(k) O).
+    #[inline(always)]
+    fn measure(&mut self, spectrum: &[Complex<f64>], turns: &[Vec<f64>; 2], power: &mut [f32]) {
+        let (length, pairs) = (spectrum.len(), self.high_power.len());
+        split(&spectrum[1..=pairs], &mut self.low);
+        split(&spectrum[length - pairs..], &mut self.high);
+        self.high.iter_mut().for_each(|part| part.reverse());
+        self.measure_pairs([&turns[0], &turns[1]], &mut power[1..=pairs]);
+        let high_power = &mut power[length - pairs..length];
+        high_power.copy_from_slice(&self.high_power);
+        high_power.reverse();
+        power[0] = (spectrum[0].re + spectrum[0].im).powi(2) as f32;
+        power[length] = (spectrum[0].re - spectrum[0].im).powi(2) as f32;
+        if length.is_multiple_of(2) {
+            power[length / 2] = spectrum[length / 2].norm_sqr() as f32;
+        }
+    }
+
+    #[inline(always)]
+    fn measure_pairs(&mut self, turns: [&[f64]; 2], low_power: &mut [f32]) {
+        let pairs = low_power.len();
+        let [low_real, low_imaginary] = self.low.each_ref().map(|part| &part[..pairs]);
+        let [high_real, high_imaginary] = self.high.each_ref().map(|part| &part[..pairs]);
+        let [cosines, sines] = turns.map(|part| &part[..pairs]);
+        let high_power = &mut self.high_power[..pairs];
+        for pair in 0..pairs {
+            // Twice E and O, and O turned.
+            let even_real = low_real[pair] + high_real[pair];
+            let even_imaginary = low_imaginary[pair] - high_imaginary[pair];
+            let odd_real = low_imaginary[pair] + high_imaginary[pair];
+            let odd_imaginary = high_real[pair] - low_real[pair];
+            let turned_real = cosines[pair] * odd_real - sines[pair] * odd_imaginary;
+            let turned_imaginary = cosines[pair] * odd_imaginary + sines[pair] * odd_real;
+            let square = |real: f64, imaginary: f64| (0.25 * (real * real + imaginary * imaginary)) as f32;
+            low_power[pair] = square(even_real + turned_real, even_imaginary + turned_imaginary);
+            high_power[pair] = square(even_real - turned_real, even_imaginary - turned_imaginary);
+        }
     }
 }
 
-/// The power of real samples of which two were one complex number, from the transform Z of half the length. With m that
-/// length, E = (Z(k) + conj Z(m - k)) / 2 is the transform of the even samples and O = (Z(k) - conj Z(m - k)) / 2i that of the odd
-/// ones, so that X(k) = E + turn(k) O and X(m - k) = conj(E - turn(k) O).
+/// Real and imaginary parts.
 #[inline(always)]
-fn measure((real, imaginary): (&[f64], &[f64]), (cosines, sines): (&[f64], &[f64]), power: &mut [f32]) {
-    let length = real.len();
-    let pairs = cosines.len();
-    let low = real[1..=pairs].iter().zip(&imaginary[1..=pairs]);
-    let high = real[length - pairs..].iter().zip(&imaginary[length - pairs..]).rev();
-    let (low_power, high_power) = power.split_at_mut(length - pairs);
-    let powers = low_power[1..].iter_mut().zip(high_power[..pairs].iter_mut().rev());
-    let turns = cosines.iter().zip(sines);
-    for (((low, high), turn), (low_power, high_power)) in low.zip(high).zip(turns).zip(powers) {
-        // Twice E and O, and O turned.
-        let (even_real, even_imaginary) = (low.0 + high.0, low.1 - high.1);
-        let (odd_real, odd_imaginary) = (low.1 + high.1, high.0 - low.0);
-        let turned_real = turn.0 * odd_real - turn.1 * odd_imaginary;
-        let turned_imaginary = turn.0 * odd_imaginary + turn.1 * odd_real;
-        let square = |real: f64, imaginary: f64| (0.25 * (real * real + imaginary * imaginary)) as f32;
-        *low_power = square(even_real + turned_real, even_imaginary + turned_imaginary);
-        *high_power = square(even_real - turned_real, even_imaginary - turned_imaginary);
-    }
-    low_power[0] = (real[0] + imaginary[0]).powi(2) as f32;
-    high_power[pairs] = (real[0] - imaginary[0]).powi(2) as f32;
-    if length.is_multiple_of(2) {
-        let middle = length / 2;
-        power[middle] = (real[middle] * real[middle] + imaginary[middle] * imaginary[middle]) as f32;
+fn split(spectrum: &[Complex<f64>], [real, imaginary]: &mut [Vec<f64>; 2]) {
+    for ((number, real), imaginary) in spectrum.iter().zip(real).zip(imaginary) {
+        (*real, *imaginary) = (number.re, number.im);
     }
 }
 

@@ -1,14 +1,15 @@
 //! Mel-frequency cepstral coefficients.
 
-use antiphon_audio::vector::widest;
+use antiphon_audio::vector::{dots, widest};
 
 use crate::algorithm::{Algorithm, COMMON as SPEC, Needs, Spectrum, Stream};
 use crate::descriptor::{Descriptor, Hop, Kind, Output};
-use crate::lanes::dot;
 use crate::registry::Request;
 use crate::session::Sink;
 
 const COEFFICIENTS: usize = 20;
+/// Coefficients that are summed together: a divisor of their number.
+const TOGETHER: usize = 4;
 /// Bands of `mel`.
 const BANDS: usize = 128;
 
@@ -77,8 +78,11 @@ impl Algorithm for Mfcc {
         widest(
             #[inline(always)]
             || {
-                for (value, row) in values.iter_mut().zip(self.rows.chunks_exact(BANDS)) {
-                    *value = dot(row, &relative);
+                // What is loaded of the levels serves several coefficients.
+                let (values, _) = values.as_chunks_mut::<TOGETHER>();
+                for (values, rows) in values.iter_mut().zip(self.rows.chunks_exact(TOGETHER * BANDS)) {
+                    let row = |number: usize| &rows[number * BANDS..][..BANDS];
+                    *values = dots::<TOGETHER, 8>([&relative[..]; TOGETHER], [row(0), row(1), row(2), row(3)]);
                 }
             },
         );

@@ -2,6 +2,7 @@
 
 mod bench;
 mod generate;
+mod libraries;
 mod metrics;
 mod servers;
 mod setup;
@@ -53,6 +54,8 @@ enum Command {
     ReleaseSchemas,
     /// Checks the dependency rule and the shape of the tree.
     Structure,
+    /// Builds and runs the examples of the libraries in projects of their own, as their READMEs say.
+    Libraries,
     /// Runs the benchmarks of docs/benchmarks.md and prints their tables.
     Bench(bench::Arguments),
 }
@@ -68,6 +71,7 @@ fn main() -> anyhow::Result<()> {
         Command::Generate { check } => generate::run(check),
         Command::ReleaseSchemas => generate::release_schemas(),
         Command::Structure => structure::check(),
+        Command::Libraries => libraries::check(),
         Command::Bench(arguments) => bench::run(&arguments),
     }
 }

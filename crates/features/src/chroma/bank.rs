@@ -1,10 +1,9 @@
 //! From bins to notes: D. Ellis, "Chroma feature analysis and synthesis" (2007), as librosa's `filters.chroma` has it.
 
-use antiphon_audio::vector::widest;
+use antiphon_audio::vector::{dots, widest};
 
 use super::NOTES;
 use crate::algorithm::COMMON as SPEC;
-use crate::lanes::dot;
 
 const BINS: usize = SPEC.size as usize / 2 + 1;
 /// A0 in Hz: 440 / 16.
@@ -14,6 +13,9 @@ const A_ABOVE_C: usize = 9;
 /// The octave, counted from A0, that weighs the most, and how far from it the weight falls to exp(-1/2).
 const CENTRE_OCTAVE: f64 = 5.0;
 const OCTAVE_WIDTH: f64 = 2.0;
+
+/// Notes that are summed together: a divisor of their number.
+const TOGETHER: usize = 4;
 
 /// A row of weights for each note.
 pub(super) struct Bank {
@@ -45,8 +47,11 @@ impl Bank {
         widest(
             #[inline(always)]
             || {
-                for (note, weights) in notes.iter_mut().zip(self.weights.chunks_exact(BINS)) {
-                    *note = dot(weights, power);
+                // What is loaded of the power serves several notes.
+                let (notes, _) = notes.as_chunks_mut::<TOGETHER>();
+                for (notes, weights) in notes.iter_mut().zip(self.weights.chunks_exact(TOGETHER * BINS)) {
+                    let row = |number: usize| &weights[number * BINS..][..BINS];
+                    *notes = dots::<TOGETHER, 8>([power; TOGETHER], [row(0), row(1), row(2), row(3)]);
                 }
             },
         );

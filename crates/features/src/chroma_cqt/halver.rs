@@ -2,8 +2,8 @@
 //! signal the filters of the low octaves see what a halver leaves of its ringing, and librosa's (soxr's "high quality")
 //! rings in its own way.
 
+use antiphon_audio::decimate::Decimator;
 use antiphon_audio::resample::bessel_i0;
-use antiphon_audio::vector::{dots, widest};
 
 /// The -6 dB point, as a share of half the lower rate: the middle of soxr's pass band (0.913) and stop band (1).
 const CUT_OFF: f64 = 0.956_872;
@@ -13,13 +13,10 @@ const BETA: f64 = 13.040;
 const HALF_WIDTH: f64 = 97.25;
 /// Samples on either side that take part in an output.
 const REACH: usize = 194;
-/// Outputs that are made together, and sums side by side of each: as many as the registers hold.
-const TOGETHER: usize = 4;
-const LANES: usize = 8;
 
 /// A running halver. Output m lies at input 2 m.
 pub(super) struct Halver {
-    taps: Vec<f32>,
+    filter: Decimator,
     next_output: i64,
     /// Number of the first pending sample.
     pending_first: i64,
@@ -38,10 +35,11 @@ impl Halver {
         };
         let weights: Vec<f64> = (0..=2 * REACH).map(weight).collect();
         let sum: f64 = weights.iter().sum();
+        let taps: Vec<f32> = weights.iter().map(|weight| (weight / sum) as f32).collect();
         let next_output = (first + 1).div_euclid(2);
         let pending_first = 2 * next_output - REACH as i64;
         Halver {
-            taps: weights.iter().map(|weight| (weight / sum) as f32).collect(),
+            filter: Decimator::new(&taps, 2),
             next_output,
             pending_first,
             pending: vec![0.0; (first - pending_first) as usize],
@@ -56,25 +54,10 @@ impl Halver {
     /// Takes the next samples and appends what is ready.
     pub(super) fn push(&mut self, input: &[f32], output: &mut Vec<f32>) {
         self.pending.extend_from_slice(input);
-        let (taps, pending) = (&self.taps[..], &self.pending[..]);
-        let mut start = 0;
-        widest(
-            #[inline(always)]
-            || {
-                while let Some(reached) = pending.get(start..start + 2 * (TOGETHER - 1) + taps.len()) {
-                    let windows: [&[f32]; TOGETHER] = std::array::from_fn(|number| &reached[2 * number..]);
-                    output.extend_from_slice(&dots::<TOGETHER, LANES>(windows, [taps; TOGETHER]));
-                    start += 2 * TOGETHER;
-                }
-                while let Some(window) = pending.get(start..start + taps.len()) {
-                    output.extend_from_slice(&dots::<1, LANES>([window], [taps]));
-                    start += 2;
-                }
-            },
-        );
-        self.next_output += start as i64 / 2;
-        self.pending.drain(..start);
-        self.pending_first += start as i64;
+        let made = self.filter.run(&self.pending, output);
+        self.next_output += made as i64;
+        self.pending.drain(..2 * made);
+        self.pending_first += 2 * made as i64;
     }
 
     /// The end: zeros follow. Appends all that lies before it, half as many samples as came, rounded up.

@@ -1,6 +1,6 @@
 //! Bands on Slaney's mel scale: straight below 1 kHz, logarithmic above (M. Slaney, "Auditory Toolbox", 1998).
 
-use antiphon_audio::vector::side_by_side;
+use antiphon_audio::vector::{side_by_side, total};
 
 /// Weights side by side: those of a band are so many times as many, zeros among them.
 const LANES: usize = 8;
@@ -56,8 +56,7 @@ impl Bank {
                     lanes[lane] += weights[lane] * power[lane];
                 }
             }
-            let [a, b, c, d, e, f, g, h] = side_by_side(lanes);
-            *sum = ((a + e) + (c + g)) + ((b + f) + (d + h));
+            *sum = total(side_by_side(lanes));
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The seven scalars.
 
+use antiphon_audio::vector;
+
 use super::{BINS, HZ_PER_BIN};
 use crate::lanes::{dot, larger, largest, ln, sum_of};
 
@@ -47,9 +49,10 @@ impl Shape {
         std::mem::swap(&mut self.magnitudes, &mut self.before);
         self.magnitudes.iter_mut().zip(power).for_each(|(magnitude, power)| *magnitude = power.sqrt());
         let magnitudes = &self.magnitudes[..];
-        for (sum, run) in self.runs.iter_mut().zip(magnitudes.chunks(RUN)) {
-            *sum = f64::from(run.iter().sum::<f32>());
-        }
+        let (runs, rest) = magnitudes.as_chunks::<RUN>();
+        self.runs.iter_mut().zip(runs).for_each(|(sum, run)| *sum = f64::from(vector::total(*run)));
+        // The spectrum has one bin more than whole runs.
+        self.runs[runs.len()] = f64::from(rest.iter().sum::<f32>());
         let total: f64 = self.runs.iter().sum();
         let flux = sum_of(magnitudes, &self.before, |now, before| (now - before) * (now - before)).sqrt();
         // The logarithm of the smallest normal number is finite, and its magnitude makes the term vanish.
