@@ -6,6 +6,7 @@
 //! code that merges it.
 
 pub mod algorithm;
+mod beat_track;
 pub mod cells;
 mod chroma;
 mod chroma_cqt;
@@ -22,6 +23,7 @@ mod median;
 mod mel;
 mod mfcc;
 mod onset;
+mod onset_detect;
 mod pitch;
 mod registry;
 mod rhythm;

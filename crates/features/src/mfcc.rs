@@ -5,12 +5,11 @@ use antiphon_audio::vector::widest;
 use crate::algorithm::{Algorithm, COMMON as SPEC, Needs, Spectrum, Stream};
 use crate::descriptor::{Descriptor, Hop, Kind, Output};
 use crate::lanes::dot;
+use crate::mel::BANDS;
 use crate::registry::Request;
 use crate::session::Sink;
 
 const COEFFICIENTS: usize = 20;
-/// Bands of `mel`.
-const BANDS: usize = 128;
 
 /// The facts about `mfcc`.
 pub(crate) static DESCRIPTOR: Descriptor = Descriptor {
@@ -62,7 +61,7 @@ pub(crate) fn construct(_request: &Request<'_>, _stream: &Stream) -> Box<dyn Alg
 
 impl Algorithm for Mfcc {
     fn needs(&self) -> Needs {
-        Needs { stft: Some(SPEC), mel: true }
+        Needs { stft: Some(SPEC), mel: true, ..Needs::default() }
     }
 
     fn spectrum(&mut self, spectrum: &Spectrum<'_>, sink: &mut Sink) {
