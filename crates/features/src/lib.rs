@@ -22,6 +22,7 @@ mod loudness;
 mod median;
 mod mel;
 mod mfcc;
+mod mfcc_top_db;
 mod onset;
 mod onset_detect;
 mod pitch;

@@ -36,6 +36,7 @@ static TABLE: &[Entry] = &[
     Entry { descriptor: &crate::mel::DESCRIPTOR, construct: crate::mel::construct },
     Entry { descriptor: &crate::pitch::melody::DESCRIPTOR, construct: crate::pitch::melody::construct },
     Entry { descriptor: &crate::mfcc::DESCRIPTOR, construct: crate::mfcc::construct },
+    Entry { descriptor: &crate::mfcc_top_db::DESCRIPTOR, construct: crate::mfcc_top_db::construct },
     Entry { descriptor: &crate::onset::DESCRIPTOR, construct: crate::onset::construct },
     Entry { descriptor: &crate::onset_detect::DESCRIPTOR, construct: crate::onset_detect::construct },
     Entry { descriptor: &crate::pitch::DESCRIPTOR, construct: crate::pitch::construct },

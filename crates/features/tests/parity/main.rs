@@ -14,6 +14,7 @@ mod hpss;
 mod indices;
 mod mel;
 mod mfcc;
+mod mfcc_top_db;
 mod onset;
 mod onset_detect;
 mod pitch;

@@ -146,6 +146,11 @@ const PICTURES: &[Picture] = &[
     },
     Picture { algorithm: "mfcc", sound: sounds::cuts, parts: &[Waveform, Part::Map(200.0, Range::EachRow, "mfcc")] },
     Picture {
+        algorithm: "mfcc_top_db",
+        sound: sounds::cuts,
+        parts: &[Waveform, Part::Map(200.0, Range::EachRow, "mfcc_top_db")],
+    },
+    Picture {
         algorithm: "onset",
         sound: sounds::loops,
         parts: &[Waveform, Marks("onset.onset"), Curves(130.0, &["onset.strength"]), Marks("onset.onset")],
