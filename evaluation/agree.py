@@ -3,9 +3,9 @@ Markdown.
 
     python agree.py FOLDER --program ../target/release/examples/analyse
 
-FOLDER holds recordings (WAV, FLAC, Ogg, MP3) of up to 20 minutes. Librosa decodes and resamples by itself, so this is the whole way from
-the file on; of WAV files of floats at 22,050 samples a second both have the same samples. F of onsets is mir_eval's at 50 ms and at a frame of 23 ms, F of beats mir_eval's at 70 ms (all beats, none
-left out at the start).
+FOLDER holds recordings (WAV, FLAC, Ogg, MP3) of up to 20 minutes. Librosa decodes and resamples by itself, so this is the
+whole way from the file on; of WAV files of floats at 22,050 samples a second both have the same samples. F of onsets is mir_eval's at
+50 ms and at a frame of 23 ms, F of beats mir_eval's at 70 ms (all beats, none left out at the start).
 """
 
 import argparse
