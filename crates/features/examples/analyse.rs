@@ -9,13 +9,13 @@ use std::io::BufReader;
 use antiphon_audio::decode::{Decoder, Limits};
 use antiphon_features::algorithm::Stream;
 use antiphon_features::session::{Analysis, Item, Session, SummaryValue};
+use antiphon_features::sets::items;
 use serde_json::{Value, json};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
-    let algorithms = arguments.next().ok_or("name algorithms, divided by commas, and then files")?;
-    let items: Vec<Item> =
-        algorithms.split(',').map(|name| Item { algorithm: name.to_owned(), ..Item::default() }).collect();
+    let list = arguments.next().ok_or("name sets, algorithms or outputs, divided by commas, and then files")?;
+    let items = items(&list)?;
     for path in arguments {
         let analysis = analyse(&path, &items).map_err(|error| format!("{path}: {error}"))?;
         println!("{}", line(&path, &analysis));

@@ -14,6 +14,8 @@
 
 use antiphon_audio::stft::StftSpec;
 
+pub use crate::mel::Song;
+
 /// The transform that most algorithms share, and librosa's own choice: 93 ms every 23 ms.
 pub const COMMON: StftSpec = StftSpec { rate: 22_050, size: 2_048, hop: 512 };
 
@@ -48,6 +50,8 @@ pub struct Needs {
     pub stft: Option<StftSpec>,
     /// The 128 bands of `mel` with each frame; `stft` must be [`COMMON`] then.
     pub mel: bool,
+    /// These bands of the whole of a song once more when it has ended ([`Algorithm::song`]); `mel` must be true then.
+    pub song: bool,
 }
 
 /// One STFT frame.
@@ -82,6 +86,12 @@ pub trait Algorithm: Send {
     /// The next frame of the STFT it asked for.
     fn spectrum(&mut self, spectrum: &Spectrum<'_>, sink: &mut crate::session::Sink) {
         let _ = (spectrum, sink);
+    }
+
+    /// A song has ended: all of it, for what its definition refers to the loudest or the usual of the whole. Comes before
+    /// [`Algorithm::finish`], and only to who asked for it.
+    fn song(&mut self, song: &Song, sink: &mut crate::session::Sink) {
+        let _ = (song, sink);
     }
 
     /// The stream has ended; `end` is the number after the last sample.

@@ -72,7 +72,7 @@ pub(crate) fn construct(_request: &Request<'_>, stream: &Stream) -> Box<dyn Algo
 
 impl Algorithm for Hpss {
     fn needs(&self) -> Needs {
-        Needs { stft: Some(SPEC), mel: false }
+        Needs { stft: Some(SPEC), ..Needs::default() }
     }
 
     fn spectrum(&mut self, spectrum: &Spectrum<'_>, sink: &mut Sink) {

@@ -110,7 +110,7 @@ pub(crate) fn construct(request: &Request<'_>, stream: &Stream) -> Box<dyn Algor
 
 impl Algorithm for Key {
     fn needs(&self) -> Needs {
-        Needs { stft: self.song.then_some(SPEC), mel: false }
+        Needs { stft: self.song.then_some(SPEC), ..Needs::default() }
     }
 
     fn spectrum(&mut self, spectrum: &Spectrum<'_>, _sink: &mut Sink) {

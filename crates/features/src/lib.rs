@@ -32,6 +32,7 @@
 //! The README beside the manifest goes on from there: from a file, with frames and with values of the whole song.
 
 pub mod algorithm;
+mod beat_track;
 pub mod cells;
 mod chroma;
 mod chroma_cqt;
@@ -47,7 +48,9 @@ mod loudness;
 mod median;
 mod mel;
 mod mfcc;
+mod mfcc_top_db;
 mod onset;
+mod onset_detect;
 mod pitch;
 mod registry;
 mod rhythm;

@@ -4,14 +4,16 @@ use antiphon_audio::vector::{dots, widest};
 
 use crate::algorithm::{Algorithm, COMMON as SPEC, Needs, Spectrum, Stream};
 use crate::descriptor::{Descriptor, Hop, Kind, Output};
+use crate::mel::BANDS;
 use crate::registry::Request;
 use crate::session::Sink;
 
-const COEFFICIENTS: usize = 20;
+/// Coefficients, and what they are called.
+pub(crate) const COEFFICIENTS: usize = 20;
+pub(crate) const LABELS: [&str; COEFFICIENTS] =
+    ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16", "17", "18", "19"];
 /// Coefficients that are summed together: a divisor of their number.
 const TOGETHER: usize = 4;
-/// Bands of `mel`.
-const BANDS: usize = 128;
 
 /// The facts about `mfcc`.
 pub(crate) static DESCRIPTOR: Descriptor = Descriptor {
@@ -32,10 +34,7 @@ pub(crate) static DESCRIPTOR: Descriptor = Descriptor {
         title: "Coefficients 0 to 19",
         kind: Kind::frames(COEFFICIENTS as u16, "mfcc", Hop::of(&SPEC)),
         unit: "1",
-        labels: &[
-            "0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16", "17", "18",
-            "19",
-        ],
+        labels: &LABELS,
         default: true,
     }],
     parameters: &[],
@@ -43,37 +42,30 @@ pub(crate) static DESCRIPTOR: Descriptor = Descriptor {
                 n_mfcc=20)",
 };
 
-/// A running `mfcc`.
-struct Mfcc {
-    /// The transform: a row of [`BANDS`] for each coefficient.
+/// The transform of bands into coefficients.
+pub(crate) struct Cosines {
+    /// A row of [`BANDS`] for each coefficient.
     rows: Vec<f32>,
 }
 
-/// Makes `mfcc` run.
-pub(crate) fn construct(_request: &Request<'_>, _stream: &Stream) -> Box<dyn Algorithm> {
-    let element = |place: usize| {
-        let (coefficient, band) = (place / BANDS, place % BANDS);
-        let scale = if coefficient == 0 { 1.0 } else { std::f64::consts::SQRT_2 } / (BANDS as f64).sqrt();
-        // Reduced to one turn first, so that mirrored elements are equal.
-        let turn = coefficient * (2 * band + 1) % (4 * BANDS);
-        (scale * (std::f64::consts::PI * turn as f64 / (2 * BANDS) as f64).cos()) as f32
-    };
-    Box::new(Mfcc { rows: (0..COEFFICIENTS * BANDS).map(element).collect() })
-}
-
-impl Algorithm for Mfcc {
-    fn needs(&self) -> Needs {
-        Needs { stft: Some(SPEC), mel: true }
+impl Cosines {
+    pub(crate) fn new() -> Cosines {
+        let element = |place: usize| {
+            let (coefficient, band) = (place / BANDS, place % BANDS);
+            let scale = if coefficient == 0 { 1.0 } else { std::f64::consts::SQRT_2 } / (BANDS as f64).sqrt();
+            // Reduced to one turn first, so that mirrored elements are equal.
+            let turn = coefficient * (2 * band + 1) % (4 * BANDS);
+            (scale * (std::f64::consts::PI * turn as f64 / (2 * BANDS) as f64).cos()) as f32
+        };
+        Cosines { rows: (0..COEFFICIENTS * BANDS).map(element).collect() }
     }
 
-    fn spectrum(&mut self, spectrum: &Spectrum<'_>, sink: &mut Sink) {
-        if !sink.wants_frames() {
-            return;
-        }
+    /// The coefficients of the levels of [`BANDS`] in dB.
+    pub(crate) fn transform(&self, levels: &[f32]) -> [f32; COEFFICIENTS] {
         // All coefficients but the first are those of the differences to one band, exactly 0 for silence.
-        let reference = spectrum.mel[0];
+        let reference = levels[0];
         let mut relative = [0.0; BANDS];
-        relative.iter_mut().zip(spectrum.mel).for_each(|(relative, level)| *relative = level - reference);
+        relative.iter_mut().zip(levels).for_each(|(relative, level)| *relative = level - reference);
         let mut values = [0.0; COEFFICIENTS];
         widest(
             #[inline(always)]
@@ -87,7 +79,27 @@ impl Algorithm for Mfcc {
             },
         );
         values[0] += reference * (BANDS as f32).sqrt();
-        sink.frame(spectrum.index, spectrum.last_input, &values);
+        values
+    }
+}
+
+/// A running `mfcc`.
+struct Mfcc(Cosines);
+
+/// Makes `mfcc` run.
+pub(crate) fn construct(_request: &Request<'_>, _stream: &Stream) -> Box<dyn Algorithm> {
+    Box::new(Mfcc(Cosines::new()))
+}
+
+impl Algorithm for Mfcc {
+    fn needs(&self) -> Needs {
+        Needs { stft: Some(SPEC), mel: true, ..Needs::default() }
+    }
+
+    fn spectrum(&mut self, spectrum: &Spectrum<'_>, sink: &mut Sink) {
+        if sink.wants_frames() {
+            sink.frame(spectrum.index, spectrum.last_input, &self.0.transform(spectrum.mel));
+        }
     }
 }
 

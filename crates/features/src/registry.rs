@@ -24,6 +24,7 @@ struct Entry {
 
 /// Every algorithm, in the order of their names. One line each.
 static TABLE: &[Entry] = &[
+    Entry { descriptor: &crate::beat_track::DESCRIPTOR, construct: crate::beat_track::construct },
     Entry { descriptor: &crate::chroma::DESCRIPTOR, construct: crate::chroma::construct },
     Entry { descriptor: &crate::chroma_cqt::DESCRIPTOR, construct: crate::chroma_cqt::construct },
     Entry { descriptor: &crate::fingerprint::DESCRIPTOR, construct: crate::fingerprint::construct },
@@ -35,7 +36,9 @@ static TABLE: &[Entry] = &[
     Entry { descriptor: &crate::mel::DESCRIPTOR, construct: crate::mel::construct },
     Entry { descriptor: &crate::pitch::melody::DESCRIPTOR, construct: crate::pitch::melody::construct },
     Entry { descriptor: &crate::mfcc::DESCRIPTOR, construct: crate::mfcc::construct },
+    Entry { descriptor: &crate::mfcc_top_db::DESCRIPTOR, construct: crate::mfcc_top_db::construct },
     Entry { descriptor: &crate::onset::DESCRIPTOR, construct: crate::onset::construct },
+    Entry { descriptor: &crate::onset_detect::DESCRIPTOR, construct: crate::onset_detect::construct },
     Entry { descriptor: &crate::pitch::DESCRIPTOR, construct: crate::pitch::construct },
     Entry { descriptor: &crate::rhythm::DESCRIPTOR, construct: crate::rhythm::construct },
     Entry { descriptor: &crate::silence::DESCRIPTOR, construct: crate::silence::construct },

@@ -26,6 +26,8 @@ pub(crate) static SIZES: &[(&str, &str, u64)] = &[
     ("melody", "voiced", 820_000),
     ("mfcc", "frames", 280_000_000),
     ("mfcc", "mfcc", 12_000_000),
+    ("mfcc_top_db", "frames", 280_000_000),
+    ("mfcc_top_db", "mfcc_top_db", 12_000_000),
     ("onset", "frames", 20_000_000),
     ("onset", "strength", 1_200_000),
     ("pitch", "aperiodicity", 1_300_000),

@@ -78,7 +78,7 @@ impl Algorithm for Nothing {}
 
 impl Algorithm for Tempogram {
     fn needs(&self) -> Needs {
-        Needs { stft: Some(SPEC), mel: true }
+        Needs { stft: Some(SPEC), mel: true, ..Needs::default() }
     }
 
     fn spectrum(&mut self, spectrum: &Spectrum<'_>, sink: &mut Sink) {

@@ -26,4 +26,11 @@ pub const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("sql/schema_3.sql"),
         postgres: concat!(include_str!("sql/schema_3.sql"), include_str!("sql/layers_3.postgres.sql")),
     },
+    Migration {
+        owner: "analysis",
+        version: 4,
+        // SQLite has no view of features, and so no table of what layers hold.
+        sqlite: "",
+        postgres: include_str!("sql/layers_4.postgres.sql"),
+    },
 ];

@@ -68,7 +68,7 @@ pub(crate) fn construct(_request: &Request<'_>, stream: &Stream) -> Box<dyn Algo
 impl Algorithm for ChromaCqt {
     fn needs(&self) -> Needs {
         // For its frames of samples, which come at the right rate and hop.
-        Needs { stft: Some(SPEC), mel: false }
+        Needs { stft: Some(SPEC), ..Needs::default() }
     }
 
     fn spectrum(&mut self, spectrum: &Spectrum<'_>, sink: &mut Sink) {

@@ -112,7 +112,7 @@ pub(crate) fn construct(request: &Request<'_>, stream: &Stream) -> Box<dyn Algor
 
 impl Algorithm for Indices {
     fn needs(&self) -> Needs {
-        Needs { stft: Some(SPEC), mel: false }
+        Needs { stft: Some(SPEC), ..Needs::default() }
     }
 
     fn spectrum(&mut self, spectrum: &Spectrum<'_>, sink: &mut Sink) {

@@ -1,6 +1,7 @@
 //! The mel spectrogram, and the small one that pictures are made of.
 
 mod bands;
+mod song;
 
 use antiphon_audio::vector::widest;
 
@@ -11,8 +12,11 @@ use crate::lanes::ln;
 use crate::registry::Request;
 use crate::session::Sink;
 use bands::{Bank, MEL_CENTRES, PREVIEW_CENTRES};
+pub use song::Song;
+pub(crate) use song::TOO_LONG;
 
-const BANDS: usize = 128;
+/// Bands of `mel`.
+pub(crate) const BANDS: usize = 128;
 /// Below this power all is silence, as in librosa's `power_to_db`; and its level in dB.
 const FLOOR: f32 = 1e-10;
 const FLOOR_DB: f32 = -100.0;
@@ -141,7 +145,7 @@ pub(crate) fn construct(request: &Request<'_>, stream: &Stream) -> Box<dyn Algor
 
 impl Algorithm for Mel {
     fn needs(&self) -> Needs {
-        Needs { stft: Some(SPEC), mel: self.bands }
+        Needs { stft: Some(SPEC), mel: self.bands, ..Needs::default() }
     }
 
     fn spectrum(&mut self, spectrum: &Spectrum<'_>, sink: &mut Sink) {

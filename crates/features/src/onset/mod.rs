@@ -2,6 +2,7 @@
 
 mod peaks;
 mod strength;
+mod whole;
 
 use crate::algorithm::{Algorithm, COMMON as SPEC, Needs, Spectrum, Stream};
 use crate::descriptor::{Descriptor, Hop, Kind, Output, Parameter};
@@ -10,6 +11,7 @@ use crate::session::Sink;
 use peaks::Running;
 use strength::Rise;
 pub(crate) use strength::Strength;
+pub(crate) use whole::strengths;
 
 const STRENGTH: &str = "strength";
 const ONSET: &str = "onset";
@@ -109,7 +111,7 @@ pub(crate) fn construct(request: &Request<'_>, stream: &Stream) -> Box<dyn Algor
 
 impl Algorithm for Onset {
     fn needs(&self) -> Needs {
-        Needs { stft: Some(SPEC), mel: true }
+        Needs { stft: Some(SPEC), mel: true, ..Needs::default() }
     }
 
     fn spectrum(&mut self, spectrum: &Spectrum<'_>, sink: &mut Sink) {
@@ -150,7 +152,7 @@ impl Algorithm for Onset {
 }
 
 /// Source samples of the hop that begins at the instant of a frame.
-fn instant(index: i64, rate: u32) -> std::ops::Range<i64> {
+pub(crate) fn instant(index: i64, rate: u32) -> std::ops::Range<i64> {
     let sample = |index: i64| {
         let hops = i128::from(index) * i128::from(SPEC.hop) * i128::from(rate);
         hops.div_euclid(i128::from(SPEC.rate)) as i64

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use crate::algorithm::Spectrum;
 
 /// Frames from the one that is centred at an instant to the one whose last sample is there.
-const CENTRE_TO_END: usize = 2;
+pub(super) const CENTRE_TO_END: usize = 2;
 
 /// Frames back to which the loudest band is looked for: a second.
 const RECENT: usize = 43;

@@ -60,7 +60,7 @@ pub(crate) fn construct(_request: &Request<'_>, _stream: &Stream) -> Box<dyn Alg
 
 impl Algorithm for Voice {
     fn needs(&self) -> Needs {
-        Needs { stft: Some(SPEC), mel: false }
+        Needs { stft: Some(SPEC), ..Needs::default() }
     }
 
     fn spectrum(&mut self, spectrum: &Spectrum<'_>, sink: &mut Sink) {

@@ -118,7 +118,7 @@ pub(crate) fn construct(request: &Request<'_>, stream: &Stream) -> Box<dyn Algor
 
 impl Algorithm for Rhythm {
     fn needs(&self) -> Needs {
-        if self.song { Needs { stft: Some(SPEC), mel: true } } else { Needs::default() }
+        if self.song { Needs { stft: Some(SPEC), mel: true, ..Needs::default() } } else { Needs::default() }
     }
 
     fn spectrum(&mut self, spectrum: &Spectrum<'_>, _sink: &mut Sink) {

@@ -6,7 +6,7 @@ use antiphon_audio::stft::{Frame, Grid, Stft, StftSpec};
 
 use super::Runner;
 use crate::algorithm::{COMMON, Needs, Spectrum, Stream};
-use crate::mel::Bands;
+use crate::mel::{Bands, Song};
 
 /// The shared front end of a session.
 pub(super) struct Front {
@@ -33,6 +33,13 @@ struct Transform {
 struct Serves {
     runners: Vec<usize>,
     mel: Option<Bands>,
+    song: Option<WholeSong>,
+}
+
+/// The bands of a song so far, and the runners that asked for the whole of them.
+struct WholeSong {
+    runners: Vec<usize>,
+    song: Song,
 }
 
 impl Front {
@@ -59,7 +66,10 @@ impl Front {
                     let runners: Vec<usize> =
                         (0..needs.len()).filter(|&index| needs[index].stft == Some(*spec)).collect();
                     let mel = *spec == COMMON && runners.iter().any(|&index| needs[index].mel);
-                    let serves = Serves { runners, mel: mel.then(Bands::new) };
+                    let whole: Vec<usize> = runners.iter().copied().filter(|&index| needs[index].song).collect();
+                    let song = (mel && stream.song && !whole.is_empty())
+                        .then(|| WholeSong { runners: whole, song: Song::new() });
+                    let serves = Serves { runners, mel: mel.then(Bands::new), song };
                     Transform { stft: Stft::new(*spec, grid, first), serves }
                 })
                 .collect();
@@ -107,6 +117,12 @@ impl Front {
                 let resampler = rate.resampler.as_ref();
                 transform.stft.push(&rate.resampled, |frame| deliver(&frame, resampler, serves, runners));
                 transform.stft.finish(|frame| deliver(&frame, resampler, serves, runners));
+                if let Some(whole) = &serves.song {
+                    for runner in &whole.runners {
+                        let runner = &mut runners[*runner];
+                        runner.algorithm.song(&whole.song, &mut runner.sink);
+                    }
+                }
             }
         }
     }
@@ -121,6 +137,9 @@ fn deliver(frame: &Frame<'_>, resampler: Option<&Resampler>, serves: &mut Serves
         inside: frame.inside,
         mel: serves.mel.as_mut().map_or(&[], |bands| bands.decibels(frame.power)),
     };
+    if let Some(whole) = &mut serves.song {
+        whole.song.push(spectrum.mel);
+    }
     for &index in &serves.runners {
         let runner = &mut runners[index];
         runner.algorithm.spectrum(&spectrum, &mut runner.sink);

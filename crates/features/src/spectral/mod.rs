@@ -101,7 +101,7 @@ pub(crate) fn construct(request: &Request<'_>, _stream: &Stream) -> Box<dyn Algo
 
 impl Algorithm for Spectral {
     fn needs(&self) -> Needs {
-        Needs { stft: Some(SPEC), mel: false }
+        Needs { stft: Some(SPEC), ..Needs::default() }
     }
 
     fn spectrum(&mut self, spectrum: &Spectrum<'_>, sink: &mut Sink) {

@@ -5,14 +5,18 @@
 
 #![expect(clippy::unwrap_used, reason = "a test helper that panics says what failed")]
 
+mod beat_track;
 mod chroma;
 mod chroma_cqt;
+mod events;
 mod golden;
 mod hpss;
 mod indices;
 mod mel;
 mod mfcc;
+mod mfcc_top_db;
 mod onset;
+mod onset_detect;
 mod pitch;
 mod scripts;
 mod signals;

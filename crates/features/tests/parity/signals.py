@@ -60,15 +60,21 @@ def resample(y, rate):
     stretch = max(rate / RATE, 1.0)
     half = int(np.ceil(64 * stretch))
     padded = np.concatenate([np.zeros(half), y.astype(np.float64), np.zeros(half + 1)])
-    out = np.empty(count)
-    for m in range(count):
-        centre, rest = divmod(m * rate, RATE)
-        taps = np.arange(-half + 1, half + 1)
+    taps = np.arange(-half + 1, half + 1)
+
+    @functools.cache
+    def kernel(rest):
         time = (taps - rest / RATE) / stretch
         inside = np.abs(time) < 64
         window = np.i0(10.06 * np.sqrt(np.where(inside, 1 - (time / 64) ** 2, 0)))
-        kernel = np.where(inside, np.sinc(0.95 * time) * window, 0)
-        out[m] = padded[half + centre + taps] @ kernel / kernel.sum()
+        values = np.where(inside, np.sinc(0.95 * time) * window, 0)
+        return values, values.sum()
+
+    out = np.empty(count)
+    for m in range(count):
+        centre, rest = divmod(m * rate, RATE)
+        values, total = kernel(rest)
+        out[m] = padded[half + centre + taps] @ values / total
     return out.astype(np.float32)
 
 
@@ -125,6 +131,17 @@ def long():
         whole = np.tile(np.concatenate([signal.samples for signal in real() if signal.rate == rate]), 3)
         found.append(Signal(f"real sound at {rate}", rate, len(whole), lambda whole=whole: whole))
     return found + [made(number, rate, 12 * rate) for number, rate in [(11, RATE), (18, RATE), (17, RATE), (3, 16_000)]]
+
+
+@functools.cache
+def repeated():
+    """Each cut of real sound sixteen times, 10 s and more, at a level that rises and falls."""
+    found = []
+    for signal in real():
+        level = [np.float32(2.0 ** -abs(part - 10)) for part in range(16)]
+        whole = np.concatenate([share * signal.samples for share in level])
+        found.append(Signal(f"{signal.name} repeated", signal.rate, len(whole), lambda whole=whole: whole))
+    return found
 
 
 def voice(length, frequency, partials, hiss):

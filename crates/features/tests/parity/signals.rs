@@ -62,6 +62,16 @@ pub(crate) fn long() -> Vec<Signal> {
     signals
 }
 
+/// Each cut of real sound sixteen times, 10 s and more, at a level that rises and falls.
+pub(crate) fn repeated() -> Vec<Signal> {
+    let level = |part: i32| 0.5_f32.powi((part - 10).abs());
+    let repeat = |signal: Signal| {
+        let samples = (0..16).flat_map(|part| signal.samples.iter().map(move |sample| level(part) * sample)).collect();
+        Signal { name: format!("{} repeated", signal.name), rate: signal.rate, samples }
+    };
+    real().into_iter().map(repeat).collect()
+}
+
 fn real() -> Vec<Signal> {
     let files: [(&str, &[u8]); 10] = [
         ("ambi_choir", include_bytes!("signals/ambi_choir.flac")),

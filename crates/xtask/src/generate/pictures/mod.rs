@@ -79,6 +79,11 @@ use Part::{Curves, Intervals, Marks, Waveform};
 /// One row for each algorithm.
 const PICTURES: &[Picture] = &[
     Picture {
+        algorithm: "beat_track",
+        sound: |_| Ok(sounds::drums(&[("84 BPM", 84.0, 5)])),
+        parts: &[Waveform, Marks("beat_track.beat"), Curves(110.0, &["onset.strength"])],
+    },
+    Picture {
         algorithm: "chroma",
         sound: |_| Ok(sounds::cadence(20.0)),
         parts: &[Part::Map(190.0, Range::All, "chroma.stft"), Part::Map(110.0, Range::All, "chroma.tonnetz")],
@@ -141,9 +146,24 @@ const PICTURES: &[Picture] = &[
     },
     Picture { algorithm: "mfcc", sound: sounds::cuts, parts: &[Waveform, Part::Map(200.0, Range::EachRow, "mfcc")] },
     Picture {
+        algorithm: "mfcc_top_db",
+        sound: sounds::cuts,
+        parts: &[Waveform, Part::Map(200.0, Range::EachRow, "mfcc_top_db")],
+    },
+    Picture {
         algorithm: "onset",
         sound: sounds::loops,
         parts: &[Waveform, Marks("onset.onset"), Curves(130.0, &["onset.strength"]), Marks("onset.onset")],
+    },
+    Picture {
+        algorithm: "onset_detect",
+        sound: sounds::loops,
+        parts: &[
+            Waveform,
+            Marks("onset_detect.onset"),
+            Curves(130.0, &["onset.strength"]),
+            Marks("onset_detect.onset"),
+        ],
     },
     Picture {
         algorithm: "pitch",
