@@ -150,6 +150,7 @@ fn unknown_words_are_400_with_the_nearest_one() {
         ("resolution=1n", "1m"),
         ("stat=l9o&features=level.a", "l90"),
         ("format=jsno", "json"),
+        ("format=parqet", "parquet"),
         ("formt=json", "format"),
         ("versions=some", "all"),
         ("fill=gap", "gaps"),
@@ -159,10 +160,8 @@ fn unknown_words_are_400_with_the_nearest_one() {
         let text = format!("{} {}", document["hint"], document["detail"]);
         assert!(text.contains(near), "{query}: {document}");
     }
-    for format in ["arrow", "parquet"] {
-        let document = problem(&server.get(&format!("{FEATURES}&format={format}")), 400);
-        assert!(document["detail"].as_str().unwrap().contains(format), "{document}");
-    }
+    let document = problem(&server.get(&format!("{FEATURES}&format=feather")), 400);
+    assert!(document["detail"].as_str().unwrap().contains("json, csv, arrow, parquet"), "{document}");
     problem(&server.get(&format!("{FEATURES}&limit=0")), 400);
     problem(&server.get(&format!("{FEATURES}&limit=100001")), 400);
     problem(&server.get(&format!("{FEATURES}&cursor=nonsense")), 400);

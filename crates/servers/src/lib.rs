@@ -56,6 +56,12 @@ pub fn python_worker_folder() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/python-worker"))
 }
 
+/// Where they install what `examples/notebook` needs, and what reads tables in tests; a virtual environment of its own.
+#[must_use]
+pub fn notebook_folder() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/notebook"))
+}
+
 /// A program out of a wheel.
 fn wheel_program(name: &str) -> PathBuf {
     let path = wheels_folder().join("bin").join(name);

@@ -29,6 +29,7 @@ pub fn run() -> Result<()> {
     packages()?;
     wheels(&antiphon_servers::wheels_folder(), &WHEELS.join("\n"))?;
     requirements(&antiphon_servers::python_worker_folder(), "examples/python-worker/requirements.txt")?;
+    requirements(&antiphon_servers::notebook_folder(), "examples/notebook/requirements.txt")?;
     // Where `crates/features/tests/parity/scripts.rs` looks for them.
     let golden_values = crate::generate::root().join("target/golden-values");
     requirements(&golden_values, "crates/features/tests/parity/requirements.txt")

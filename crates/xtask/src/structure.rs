@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 
 /// Which of our crates each of our crates may name; absences are the rule.
-const MAY_USE: [(&str, &[&str]); 10] = [
+const MAY_USE: [(&str, &[&str]); 11] = [
     (
         "antiphon",
         &[
@@ -17,11 +17,19 @@ const MAY_USE: [(&str, &[&str]); 10] = [
             "antiphon-identity",
             "antiphon-platform",
             "antiphon-plot",
+            "antiphon-tables",
         ],
     ),
     (
         "antiphon-analysis",
-        &["antiphon-audio", "antiphon-catalog", "antiphon-features", "antiphon-identity", "antiphon-platform"],
+        &[
+            "antiphon-audio",
+            "antiphon-catalog",
+            "antiphon-features",
+            "antiphon-identity",
+            "antiphon-platform",
+            "antiphon-tables",
+        ],
     ),
     ("antiphon-catalog", &["antiphon-audio", "antiphon-identity", "antiphon-platform"]),
     ("antiphon-identity", &["antiphon-platform"]),
@@ -29,20 +37,24 @@ const MAY_USE: [(&str, &[&str]); 10] = [
     ("antiphon-audio", &[]),
     ("antiphon-platform", &[]),
     ("antiphon-plot", &[]),
+    ("antiphon-tables", &["antiphon-platform"]),
     // Support of tests: elsewhere it may be a dev-dependency only, which this rule does not look at.
     ("antiphon-servers", &[]),
     // It describes and draws the registry in docs/algorithms, and starts the servers that a test run shares.
     ("xtask", &["antiphon-audio", "antiphon-features", "antiphon-plot", "antiphon-servers"]),
 ];
 
-/// Outside crates that only the named crates may use: what reaches an engine stays in `platform`.
-const ONLY_IN: [(&str, &[&str]); 6] = [
+/// Outside crates that only the named crates may use: what reaches an engine stays in `platform`, what writes a format of
+/// tables in `tables`.
+const ONLY_IN: [(&str, &[&str]); 8] = [
     ("sqlx", &["antiphon-platform"]),
     ("libsqlite3-sys", &["antiphon-platform"]),
     ("lapin", &["antiphon-platform"]),
     ("rdkafka", &["antiphon-platform"]),
     ("object_store", &["antiphon-platform"]),
     ("symphonia", &["antiphon-audio"]),
+    ("arrow-array", &["antiphon-tables"]),
+    ("parquet", &["antiphon-tables"]),
 ];
 
 /// What makes a crate a service; `audio` and `features` must be free of it.

@@ -7,7 +7,7 @@ use antiphon_platform::http::{Params, Problem, decode_cursor, encode_cursor};
 use axum::Json;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, header};
+use http::HeaderMap;
 use serde::Serialize;
 use serde_json::Value;
 use utoipa_axum::router::OpenApiRouter;
@@ -105,7 +105,7 @@ struct GapPage {
 ///
 /// Values of `[from, to)` in buckets that align to the Unix epoch (`1h` and `1d` to the local time of `tz`). A bucket
 /// without audio has no row unless `fill=gaps`; a value that does not exist is null. The answer is one snapshot,
-/// named by `revision`; JSON comes in pages, CSV whole.
+/// named by `revision`; JSON comes in pages, tables (CSV, Arrow, Parquet) whole.
 #[utoipa::path(
     get, path = "/api/v1/sensors/{sensor}/features", tag = "features", operation_id = "get_sensor_features",
     params(
@@ -119,12 +119,12 @@ struct GapPage {
         ("tz" = Option<String>, Query, description = "IANA zone to whose local time `1h` and `1d` align; default UTC"),
         ("versions" = Option<String>, Query, description = "`all`: every version of an algorithm has columns of its own"),
         ("revision" = Option<String>, Query, description = "Answer only while this is the revision: else 410"),
-        ("format" = Option<String>, Query, description = "`json` (default) or `csv`; also by `Accept`"),
+        ("format" = Option<String>, Query, description = "`json` (default, in pages), or the same rows as one table: `csv`, `arrow` (Arrow IPC stream) or `parquet`; also by `Accept`. Arrow and Parquet tell units, versions and gaps in their metadata"),
         ("limit" = Option<u32>, Query, description = "Rows of a JSON page, 1 to 100,000; default 10,000"),
         ("cursor" = Option<String>, Query, description = "`next` of the page before"),
     ),
     responses(
-        (status = 200, description = "The rows, as JSON or CSV", body = FeaturePage, headers(("ETag" = String, description = "Changes with the query and the revision"))),
+        (status = 200, description = "The rows, in the format asked for", content((FeaturePage = "application/json"), ("text/csv"), ("application/vnd.apache.arrow.stream"), ("application/vnd.apache.parquet")), headers(("ETag" = String, description = "Changes with the query and the revision"))),
         (status = 304, description = "As `If-None-Match` knows it"),
         (status = 400, description = "A parameter is wrong; the problem names it", body = Problem),
         (status = 401, description = "No valid key", body = Problem),
@@ -161,12 +161,12 @@ async fn of_sensor(
         ("fill" = Option<String>, Query, description = "`gaps`: buckets without audio have rows, with coverage 0 and nulls"),
         ("versions" = Option<String>, Query, description = "`all`: every version of an algorithm has columns of its own"),
         ("revision" = Option<String>, Query, description = "Answer only while this is the revision: else 410"),
-        ("format" = Option<String>, Query, description = "`json` (default) or `csv`; also by `Accept`"),
+        ("format" = Option<String>, Query, description = "`json` (default, in pages), or the same rows as one table: `csv`, `arrow` (Arrow IPC stream) or `parquet`; also by `Accept`. Arrow and Parquet tell units, versions and gaps in their metadata"),
         ("limit" = Option<u32>, Query, description = "Rows of a JSON page, 1 to 100,000; default 10,000"),
         ("cursor" = Option<String>, Query, description = "`next` of the page before"),
     ),
     responses(
-        (status = 200, description = "The rows, as JSON or CSV", body = FeaturePage, headers(("ETag" = String, description = "Changes with the query and the revision"))),
+        (status = 200, description = "The rows, in the format asked for", content((FeaturePage = "application/json"), ("text/csv"), ("application/vnd.apache.arrow.stream"), ("application/vnd.apache.parquet")), headers(("ETag" = String, description = "Changes with the query and the revision"))),
         (status = 304, description = "As `If-None-Match` knows it"),
         (status = 400, description = "A parameter is wrong; the problem names it", body = Problem),
         (status = 401, description = "No valid key", body = Problem),
@@ -227,7 +227,7 @@ async fn answer(
     }
     let page = Page { answer, format, source: source.to_owned(), limit, start };
     let body = stream::body(api, tx, page).await?;
-    Ok(caching.put_on(([(header::CONTENT_TYPE, format.media_type())], body).into_response()))
+    Ok(caching.put_on(format.respond(source, body)))
 }
 
 /// What was not heard of a sensor, never later than now.

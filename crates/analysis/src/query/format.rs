@@ -1,11 +1,13 @@
-//! How an answer is written: JSON pages and CSV, row after row.
+//! How an answer is written: JSON pages, and tables of each format, of the same columns.
 
-use std::fmt::Write;
+use std::sync::Arc;
 
 use antiphon_platform::clock::Micros;
 use antiphon_platform::http::{Params, Problem, encode_cursor, nearest};
-use http::{HeaderMap, header};
-use serde_json::{Value, json};
+use antiphon_tables::{Batch, Column as Cells, Field, Kind, Table, TableError, push_value};
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, HeaderValue, header};
+use serde_json::{Map, Value, json};
 
 use super::answer::{Answer, Row};
 use super::columns::Column;
@@ -17,142 +19,172 @@ use crate::store::{SourceKind, Span};
 pub(super) enum Format {
     /// One page.
     Json,
-    /// All of it, streamed.
-    Csv,
+    /// All of it.
+    Table(antiphon_tables::Format),
 }
-
-/// What `format` may say, and the media types that stand for it.
-const NAMES: [(&str, &str); 4] = [
-    ("json", "application/json"),
-    ("csv", "text/csv"),
-    ("arrow", "application/vnd.apache.arrow.stream"),
-    ("parquet", "application/vnd.apache.parquet"),
-];
 
 impl Format {
     /// What the parameter `format` says, or else what `Accept` likes best, or else JSON.
     ///
     /// # Errors
-    /// 400 for a format that does not exist, or not yet.
+    /// 400 for a format that does not exist.
     pub(super) fn choose(params: &Params, headers: &HeaderMap) -> Result<Self, Problem> {
-        let name = match params.get("format") {
-            Some(name) => NAMES.iter().map(|(known, _)| *known).find(|known| *known == name).ok_or_else(|| {
-                Problem::bad_field("format", "format must be json or csv")
-                    .hint(nearest(name, NAMES.iter().map(|(known, _)| *known)))
-            })?,
-            None => liked_best(headers),
-        };
-        match name {
-            "json" => Ok(Self::Json),
-            "csv" => Ok(Self::Csv),
-            later => {
-                Err(Problem::bad_field("format", format!("{later} comes with a later version; json and csv are there"))
-                    .hint(Some("csv")))
-            }
+        match params.get("format") {
+            Some(name) => all().find(|format| format.name() == name).ok_or_else(|| {
+                let names: Vec<&str> = all().map(Self::name).collect();
+                let detail = format!("format must be one of {}", names.join(", "));
+                Problem::bad_field("format", detail).hint(nearest(name, names.iter().copied()))
+            }),
+            None => Ok(liked_best(headers)),
         }
     }
 
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Json => "json",
-            Self::Csv => "csv",
+            Self::Table(format) => format.name(),
         }
     }
 
-    pub(super) fn media_type(self) -> &'static str {
+    fn media_type(self) -> &'static str {
         match self {
             Self::Json => "application/json",
-            Self::Csv => "text/csv; charset=utf-8; header=present",
+            Self::Table(format) => format.media_type(),
         }
+    }
+
+    /// A body in this format; of a table with the name of the file that it makes.
+    pub(super) fn respond(self, source: &str, body: impl IntoResponse) -> Response {
+        let content_type = match self {
+            Self::Table(antiphon_tables::Format::Csv) => "text/csv; charset=utf-8; header=present",
+            other => other.media_type(),
+        };
+        let mut response = ([(header::CONTENT_TYPE, content_type)], body).into_response();
+        if let Self::Table(format) = self {
+            // Ids of sensors and songs are letters, digits and hyphens.
+            let name = format!("attachment; filename=\"{source}.{}\"", format.extension());
+            if let Ok(name) = HeaderValue::from_str(&name) {
+                response.headers_mut().insert(header::CONTENT_DISPOSITION, name);
+            }
+        }
+        response
     }
 }
 
-/// The name of the format whose media type has the highest quality (RFC 9110, section 12.5.1); of equal ones the
-/// first that the client names. What we do not have at all is answered with JSON.
-fn liked_best(headers: &HeaderMap) -> &'static str {
-    let mut best: (f32, &str) = (0.0, "json");
+/// All formats.
+fn all() -> impl Iterator<Item = Format> {
+    [Format::Json].into_iter().chain(antiphon_tables::Format::ALL.map(Format::Table))
+}
+
+/// The format whose media type has the highest quality (RFC 9110, section 12.5.1); of equal ones the first that the
+/// client names. What we do not have at all is answered with JSON.
+fn liked_best(headers: &HeaderMap) -> Format {
+    let mut best = (0.0, Format::Json);
     for entry in
         headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(','))
     {
         let mut parts = entry.split(';').map(str::trim);
         let media_type = parts.next().unwrap_or_default().to_ascii_lowercase();
-        let quality = parts.find_map(|part| part.strip_prefix("q=")).map_or(Some(1.0), |quality| quality.parse().ok());
-        let known = NAMES.iter().find(|(_, known)| *known == media_type).map(|(name, _)| *name);
-        let name = match (known, media_type.as_str()) {
-            (Some(name), _) => name,
-            (None, "*/*" | "application/*") => "json",
-            (None, "text/*") => "csv",
+        let quality: f32 = parts
+            .find_map(|part| part.strip_prefix("q="))
+            .map_or(Some(1.0), |quality| quality.parse().ok())
+            .unwrap_or(0.0);
+        let format = match (all().find(|known| known.media_type() == media_type), media_type.as_str()) {
+            (Some(format), _) => format,
+            (None, "*/*" | "application/*") => Format::Json,
+            (None, "text/*") => Format::Table(antiphon_tables::Format::Csv),
             (None, _) => continue,
         };
-        let quality = quality.unwrap_or(0.0);
         if quality > best.0 {
-            best = (quality, name);
+            best = (quality, format);
         }
     }
     best.1
 }
 
-/// The beginning of a JSON page, up to its first row.
-pub(super) fn json_head(answer: &Answer, source: &str) -> String {
+/// The table that an answer is, in whichever format: what is told of it in front of its rows, and its columns.
+pub(super) fn table(answer: &Answer, source: &str) -> Arc<Table> {
     let kind = answer.kind();
     let (from, to) = answer.range();
-    let columns: Vec<Value> = [json!({"name": "time"}), json!({"name": "coverage", "unit": "1"})]
-        .into_iter()
-        .chain(answer.columns().iter().map(column))
-        .collect();
-    let kind_name = match kind {
+    let facts = vec![
+        ("source", source_value(kind, source)),
+        ("from", time_value(kind, from)),
+        ("to", time_value(kind, to)),
+        ("resolution", json!(answer.resolution())),
+        ("revision", json!(answer.revision().to_string())),
+    ];
+    let fields = [Field::new("time", time_kind(kind)), Field::new("coverage", Kind::Number).unit("1")];
+    let fields = fields.into_iter().chain(answer.columns().iter().map(field)).collect();
+    Arc::new(Table { fields, facts })
+}
+
+/// With all gaps among what is told of the whole: for formats that have no place for them at their end.
+pub(super) fn with_gaps(table: Arc<Table>, answer: &Answer) -> Arc<Table> {
+    let (from, to) = answer.range();
+    let mut table = Arc::unwrap_or_clone(table);
+    table.facts.push(("gaps", gaps_value(answer.kind(), &answer.gaps(from, to))));
+    Arc::new(table)
+}
+
+fn field(column: &Column) -> Field {
+    Field {
+        name: column.name.clone(),
+        kind: Kind::Value,
+        feature: Some(column.feature.to_owned()),
+        version: Some(column.version),
+        unit: Some(column.unit.to_owned()),
+        stat: column.stat.clone(),
+    }
+}
+
+/// Rows of a table of [`table`].
+///
+/// # Errors
+/// When they are not of that table.
+pub(super) fn batch(table: &Arc<Table>, rows: &[Row]) -> Result<Batch, TableError> {
+    let time = Cells::Micros(rows.iter().map(|row| row.time).collect());
+    let coverage = Cells::Numbers(rows.iter().map(|row| row.coverage).collect());
+    let values = (0..table.fields.len().saturating_sub(2))
+        .map(|column| Cells::values(rows.iter().map(|row| row.values.get(column).copied().flatten())));
+    table.batch([time, coverage].into_iter().chain(values).collect())
+}
+
+/// A source as it stands in every answer.
+pub(super) fn source_value(kind: SourceKind, id: &str) -> Value {
+    let kind = match kind {
         SourceKind::Sensor => "sensor",
         SourceKind::Song => "song",
     };
-    let head = json!({
-        "source": {"kind": kind_name, "id": source},
-        "from": time_value(kind, from),
-        "to": time_value(kind, to),
-        "resolution": answer.resolution(),
-        "revision": answer.revision().to_string(),
-        "columns": columns,
-    });
-    let mut text = head.to_string();
+    json!({"kind": kind, "id": id})
+}
+
+/// The type of times of a source.
+pub(super) fn time_kind(kind: SourceKind) -> Kind {
+    match kind {
+        SourceKind::Sensor => Kind::Instant,
+        SourceKind::Song => Kind::Elapsed,
+    }
+}
+
+/// The beginning of a JSON page, up to its first row.
+pub(super) fn json_head(table: &Table) -> String {
+    let mut head: Map<String, Value> =
+        table.facts.iter().map(|(name, fact)| ((*name).to_owned(), fact.clone())).collect();
+    head.insert(String::from("columns"), table.json_columns());
+    let mut text = Value::Object(head).to_string();
     text.pop();
     text.push_str(",\"rows\":[");
     text
 }
 
-fn column(column: &Column) -> Value {
-    let mut value = json!({
-        "name": column.name, "feature": column.feature, "version": column.version, "unit": column.unit,
-    });
-    if let Some(stat) = &column.stat {
-        value["stat"] = json!(stat);
-    }
-    value
-}
-
-/// Rows of a JSON page; `is_first` tells whether none was written before.
-pub(super) fn json_rows(kind: SourceKind, rows: &[Row], is_first: bool) -> String {
-    let mut text = String::new();
-    for (index, row) in rows.iter().enumerate() {
-        text.push_str(if is_first && index == 0 { "[" } else { ",[" });
-        push_json_time(&mut text, kind, row.time);
-        text.push(',');
-        push_coverage(&mut text, row.coverage);
-        for value in &row.values {
-            text.push(',');
-            match value {
-                Some(value) => push_number(&mut text, *value),
-                None => text.push_str("null"),
-            }
-        }
-        text.push(']');
-    }
-    text
-}
-
 /// The end of a JSON page.
 pub(super) fn json_tail(kind: SourceKind, gaps: &[Span], next: Option<Micros>) -> String {
-    let gaps: Vec<Value> = gaps.iter().map(|gap| gap_value(kind, *gap)).collect();
     let next = next.map(|time| encode_cursor(&time));
-    format!("],\"gaps\":{},\"next\":{}}}", json!(gaps), json!(next))
+    format!("],\"gaps\":{},\"next\":{}}}", gaps_value(kind, gaps), json!(next))
+}
+
+fn gaps_value(kind: SourceKind, gaps: &[Span]) -> Value {
+    gaps.iter().map(|gap| gap_value(kind, *gap)).collect()
 }
 
 /// A gap as it stands in every answer.
@@ -169,70 +201,17 @@ pub(super) fn time_value(kind: SourceKind, time: Micros) -> Value {
     }
 }
 
-fn push_json_time(text: &mut String, kind: SourceKind, time: Micros) {
-    match kind {
-        SourceKind::Sensor => {
-            text.push('"');
-            text.push_str(&write_time(kind, time));
-            text.push('"');
-        }
-        SourceKind::Song => text.push_str(&write_time(kind, time)),
-    }
-}
-
-/// The header line of CSV (RFC 4180, but for LF).
-pub(super) fn csv_head(answer: &Answer) -> String {
-    let names = ["time", "coverage"].into_iter().chain(answer.columns().iter().map(|column| column.name.as_str()));
-    let mut line = names.collect::<Vec<_>>().join(",");
-    line.push('\n');
-    line
-}
-
-/// Lines of CSV.
-pub(super) fn csv_rows(kind: SourceKind, rows: &[Row]) -> String {
-    let mut text = String::new();
-    for row in rows {
-        text.push_str(&write_time(kind, row.time));
-        text.push(',');
-        push_coverage(&mut text, row.coverage);
-        for value in &row.values {
-            text.push(',');
-            if let Some(value) = value {
-                push_number(&mut text, *value);
-            }
-        }
-        text.push('\n');
-    }
-    text
-}
-
-/// One field of CSV: quoted where it must be.
-pub(super) fn csv_field(text: &str) -> String {
-    if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
-}
-
-/// The shortest decimal that reads as the same f32, without exponent.
-pub(super) fn push_number(text: &mut String, value: f32) {
-    // Writing to a String does not fail, and Display of a float is that decimal.
-    let _ = write!(text, "{value}");
-}
-
 /// An f32 as the JSON number with its shortest decimal.
 pub(super) fn number(value: Option<f32>) -> Value {
     let Some(value) = value else { return Value::Null };
     let mut text = String::new();
-    push_number(&mut text, value);
+    push_value(&mut text, value);
     text.parse::<f64>().map_or(Value::Null, |value| json!(value))
-}
-
-fn push_coverage(text: &mut String, coverage: f64) {
-    let _ = if coverage.fract() == 0.0 { write!(text, "{coverage:.1}") } else { write!(text, "{coverage}") };
 }
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-    use proptest::prelude::*;
+    use antiphon_tables::Format::{Arrow, Csv, Parquet};
 
     use super::*;
 
@@ -243,39 +222,25 @@ mod tests {
 
     #[test]
     fn format_or_accept_choose() {
-        assert_eq!(chosen("", "*/*").unwrap(), Format::Json);
-        assert_eq!(chosen("", "text/csv").unwrap(), Format::Csv);
-        assert_eq!(chosen("", "application/json;q=0.5, text/csv;q=0.9").unwrap(), Format::Csv);
-        assert_eq!(chosen("", "image/png").unwrap(), Format::Json);
-        assert_eq!(chosen("format=json", "text/csv").unwrap(), Format::Json);
-        for (query, accept) in [
-            ("format=arrow", "*/*"),
-            ("format=parquet", "*/*"),
-            ("", "application/vnd.apache.arrow.stream"),
-            ("format=xml", "*/*"),
+        for (query, accept, format) in [
+            ("", "*/*", Format::Json),
+            ("", "text/csv", Format::Table(Csv)),
+            ("", "text/*", Format::Table(Csv)),
+            ("", "application/json;q=0.5, text/csv;q=0.9", Format::Table(Csv)),
+            ("", "image/png", Format::Json),
+            ("format=json", "text/csv", Format::Json),
+            ("format=arrow", "*/*", Format::Table(Arrow)),
+            ("format=parquet", "text/csv", Format::Table(Parquet)),
+            ("", "application/vnd.apache.arrow.stream", Format::Table(Arrow)),
+            ("", "text/csv;q=0.3, application/vnd.apache.parquet", Format::Table(Parquet)),
         ] {
-            let problem = chosen(query, accept).unwrap_err();
-            assert_eq!((problem.status, problem.field.as_deref()), (400, Some("format")));
+            assert_eq!(chosen(query, accept).unwrap(), format, "{query} {accept}");
         }
-        assert_eq!(chosen("format=cvs", "*/*").unwrap_err().hint.as_deref(), Some("csv"));
-    }
-
-    #[test]
-    fn numbers_have_no_exponent_and_coverage_six_digits() {
-        let row = Row { time: 0, coverage: 1.0, values: vec![Some(-31.2), None, Some(1e-7), Some(1e20)] };
-        let text = json_rows(SourceKind::Sensor, std::slice::from_ref(&row), true);
-        assert_eq!(text, "[\"1970-01-01T00:00:00.000000Z\",1.0,-31.2,null,0.0000001,100000000000000000000]");
-        let row = Row { coverage: 0.333_333, time: 1_500_000, ..row };
-        assert_eq!(csv_rows(SourceKind::Song, &[row]), "1.5,0.333333,-31.2,,0.0000001,100000000000000000000\n");
-    }
-
-    proptest! {
-        #[test]
-        fn a_number_reads_as_the_same(value in any::<f32>().prop_filter("finite", |value| value.is_finite())) {
-            let mut text = String::new();
-            push_number(&mut text, value);
-            prop_assert!(!text.contains('e') && !text.contains('E'));
-            prop_assert_eq!(text.parse::<f32>().unwrap().to_bits(), value.to_bits());
-        }
+        let problem = chosen("format=cvs", "*/*").unwrap_err();
+        assert_eq!(
+            (problem.status, problem.field.as_deref(), problem.hint.as_deref()),
+            (400, Some("format"), Some("csv"))
+        );
+        assert!(problem.detail.ends_with("json, csv, arrow, parquet"), "{}", problem.detail);
     }
 }

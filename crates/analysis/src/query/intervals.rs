@@ -1,15 +1,18 @@
 //! `GET .../annotations`, and `GET .../summary` of a song.
 
+use std::sync::Arc;
+
 use antiphon_features::descriptor::Kind;
 use antiphon_identity::Principal;
 use antiphon_platform::clock::Micros;
 use antiphon_platform::db::ReadTransaction;
 use antiphon_platform::http::{Params, Problem, decode_cursor, encode_cursor, nearest};
+use antiphon_tables::{Batch, Column, Field, Kind as Type, Table, TableError, Writer};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, header};
+use http::HeaderMap;
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa_axum::router::OpenApiRouter;
@@ -17,8 +20,8 @@ use utoipa_axum::routes;
 
 use super::annotations::{Annotation, Position, Scan, Wanted};
 use super::caching::Caching;
-use super::format::{Format, csv_field, number, time_value};
-use super::request::{range, write_time};
+use super::format::{Format, number, source_value, time_kind, time_value};
+use super::request::range;
 use super::select::full_name;
 use super::{Api, open};
 use crate::descriptors::{Known, annotation_type};
@@ -27,8 +30,8 @@ use crate::store::{self, Source, SourceKind, StoredSummary, SummaryValue};
 
 const KNOWN: &[&str] = &["from", "to", "types", "min_confidence", "revision", "format", "limit", "cursor"];
 
-/// Annotations of one answer in CSV at most; what is asked for beyond it is refused rather than cut.
-const CSV_LIMIT: usize = 1_000_000;
+/// Annotations of one table at most; what is asked for beyond it is refused rather than cut.
+const TABLE_LIMIT: usize = 1_000_000;
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(of_sensor)).routes(routes!(of_song)).routes(routes!(summary))
@@ -107,12 +110,12 @@ struct SummaryPage {
         ("types" = Option<String>, Query, description = "Comma list of types, such as `silence`; default all"),
         ("min_confidence" = Option<f64>, Query, description = "Only those at least as sure, 0 to 1"),
         ("revision" = Option<String>, Query, description = "Answer only while this is the revision: else 410"),
-        ("format" = Option<String>, Query, description = "`json` (default, in pages) or `csv` (whole); also by `Accept`"),
+        ("format" = Option<String>, Query, description = "`json` (default, in pages), or all as one table: `csv`, `arrow` (Arrow IPC stream) or `parquet`; also by `Accept`"),
         ("limit" = Option<u32>, Query, description = "How many, 1 to 1,000; default 100"),
         ("cursor" = Option<String>, Query, description = "`next` of the page before"),
     ),
     responses(
-        (status = 200, body = AnnotationPage, headers(("ETag" = String, description = "Changes with the query and the revision"))),
+        (status = 200, description = "The annotations, in the format asked for", content((AnnotationPage = "application/json"), ("text/csv"), ("application/vnd.apache.arrow.stream"), ("application/vnd.apache.parquet")), headers(("ETag" = String, description = "Changes with the query and the revision"))),
         (status = 304, description = "As `If-None-Match` knows it"),
         (status = 400, description = "A parameter is wrong; the problem names it", body = Problem),
         (status = 401, description = "No valid key", body = Problem),
@@ -143,12 +146,12 @@ async fn of_sensor(
         ("types" = Option<String>, Query, description = "Comma list of types, such as `silence`; default all"),
         ("min_confidence" = Option<f64>, Query, description = "Only those at least as sure, 0 to 1"),
         ("revision" = Option<String>, Query, description = "Answer only while this is the revision: else 410"),
-        ("format" = Option<String>, Query, description = "`json` (default, in pages) or `csv` (whole); also by `Accept`"),
+        ("format" = Option<String>, Query, description = "`json` (default, in pages), or all as one table: `csv`, `arrow` (Arrow IPC stream) or `parquet`; also by `Accept`"),
         ("limit" = Option<u32>, Query, description = "How many, 1 to 1,000; default 100"),
         ("cursor" = Option<String>, Query, description = "`next` of the page before"),
     ),
     responses(
-        (status = 200, body = AnnotationPage, headers(("ETag" = String, description = "Changes with the query and the revision"))),
+        (status = 200, description = "The annotations, in the format asked for", content((AnnotationPage = "application/json"), ("text/csv"), ("application/vnd.apache.arrow.stream"), ("application/vnd.apache.parquet")), headers(("ETag" = String, description = "Changes with the query and the revision"))),
         (status = 304, description = "As `If-None-Match` knows it"),
         (status = 400, description = "A parameter is wrong; the problem names it", body = Problem),
         (status = 401, description = "No valid key", body = Problem),
@@ -186,16 +189,17 @@ async fn answer(
     let format = Format::choose(&params, headers)?;
     let limit = match format {
         Format::Json => params.limit()?,
-        Format::Csv => params.limit().map(|_| CSV_LIMIT)?,
+        Format::Table(_) => params.limit().map(|_| TABLE_LIMIT)?,
     };
     let cursor: Option<Position> = decode_cursor(&params)?;
     let source = store::source(&mut tx, kind, name).await?;
+    let revision = source.as_ref().map(|source| source.revision).unwrap_or_default();
     let caching = Caching {
         path: &format!("{name}/annotations"),
         params: &params,
         known: KNOWN,
         format,
-        revision: source.as_ref().map(|source| source.revision).unwrap_or_default(),
+        revision,
         details: "",
         end: if kind == SourceKind::Sensor { to } else { None },
         tells_gaps: false,
@@ -213,13 +217,17 @@ async fn answer(
         None => Vec::new(),
     };
     drop(tx);
-    if format == Format::Csv {
+    if let Format::Table(table_format) = format {
         if found.len() > limit {
-            let detail = format!("these are more than {CSV_LIMIT} annotations; ask for a shorter range");
+            let detail = format!("these are more than {TABLE_LIMIT} annotations; ask for a shorter range");
             return Err(Problem::bad_field("to", detail));
         }
-        let content_type = [(header::CONTENT_TYPE, format.media_type())];
-        return Ok(caching.put_on((content_type, Body::from(csv(kind, &found))).into_response()));
+        let facts = vec![("source", source_value(kind, name)), ("revision", json!(revision.to_string()))];
+        let table = Arc::new(Table { fields: fields(kind), facts });
+        let mut writer = Writer::new(table_format, &table)?;
+        let mut bytes = writer.write(batch(&table, &found)?)?;
+        bytes.extend(writer.finish()?);
+        return Ok(caching.put_on(format.respond(&format!("{name}-annotations"), Body::from(bytes))));
     }
     let next = (found.len() > limit).then(|| encode_cursor(&found[limit - 1].position()));
     found.truncate(limit);
@@ -279,23 +287,36 @@ fn info(kind: SourceKind, annotation: Annotation) -> AnnotationInfo {
     }
 }
 
-fn csv(kind: SourceKind, annotations: &[Annotation]) -> String {
-    let mut text = String::from("from,to,type,label,value,confidence,algorithm,version\n");
-    for annotation in annotations {
-        let fields = [
-            write_time(kind, annotation.from),
-            write_time(kind, annotation.to),
-            csv_field(&annotation.kind),
-            csv_field(&annotation.label),
-            annotation.value.map(|value| value.to_string()).unwrap_or_default(),
-            annotation.confidence.map(|confidence| confidence.to_string()).unwrap_or_default(),
-            csv_field(&annotation.algorithm),
-            annotation.version.to_string(),
-        ];
-        text.push_str(&fields.join(","));
-        text.push('\n');
-    }
-    text
+/// The columns of a table of annotations.
+fn fields(kind: SourceKind) -> Vec<Field> {
+    let time = time_kind(kind);
+    let columns = [
+        ("from", time),
+        ("to", time),
+        ("type", Type::Text),
+        ("label", Type::Text),
+        ("value", Type::Value),
+        ("confidence", Type::Value),
+        ("algorithm", Type::Text),
+        ("version", Type::Count),
+    ];
+    columns.into_iter().map(|(name, kind)| Field::new(name, kind)).collect()
+}
+
+/// Annotations as rows of the table of [`fields`].
+fn batch(table: &Arc<Table>, annotations: &[Annotation]) -> Result<Batch, TableError> {
+    let micros = |of: fn(&Annotation) -> Micros| Column::Micros(annotations.iter().map(of).collect());
+    let texts = |of: fn(&Annotation) -> &String| Column::Texts(annotations.iter().map(|one| of(one).clone()).collect());
+    table.batch(vec![
+        micros(|one| one.from),
+        micros(|one| one.to),
+        texts(|one| &one.kind),
+        texts(|one| &one.label),
+        Column::values(annotations.iter().map(|one| one.value)),
+        Column::values(annotations.iter().map(|one| one.confidence)),
+        texts(|one| &one.algorithm),
+        Column::Counts(annotations.iter().map(|one| one.version).collect()),
+    ])
 }
 
 /// One value for the whole song of each summary output there is.

@@ -2,6 +2,7 @@
 
 use antiphon_platform::clock::Micros;
 use antiphon_platform::http::{Params, Problem, nearest, time};
+use antiphon_tables::seconds;
 use chrono_tz::Tz;
 
 use super::noise;
@@ -193,19 +194,8 @@ fn zone(params: &Params) -> Result<Tz, Problem> {
 pub(super) fn write_time(kind: SourceKind, time: Micros) -> String {
     match kind {
         SourceKind::Sensor => time::format(time),
-        SourceKind::Song => write_seconds(time),
+        SourceKind::Song => seconds(time),
     }
-}
-
-/// µs as seconds: the shortest decimal.
-pub(super) fn write_seconds(micros: Micros) -> String {
-    let (sign, micros) = (if micros < 0 { "-" } else { "" }, micros.unsigned_abs());
-    let (whole, fraction) = (micros / 1_000_000, micros % 1_000_000);
-    if fraction == 0 {
-        return format!("{sign}{whole}");
-    }
-    let digits = format!("{fraction:06}");
-    format!("{sign}{whole}.{}", digits.trim_end_matches('0'))
 }
 
 #[cfg(test)]
@@ -258,6 +248,5 @@ mod tests {
         assert_eq!((part.from, part.to), (1_500_000, Some(2_000_001)));
         assert_eq!(song("stat=lden").unwrap_err().field.as_deref(), Some("stat"));
         assert!(song("from=2&to=1").is_err() && song("from=-1").is_err() && song("tz=UTC").is_err());
-        assert_eq!([0, 1_500_000, 2_000_001, 60_000_000].map(write_seconds), ["0", "1.5", "2.000001", "60"]);
     }
 }

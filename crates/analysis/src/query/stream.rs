@@ -1,18 +1,20 @@
 //! Answers that are longer than what is at hand: made while the client takes them, in the snapshot they began in.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use antiphon_platform::clock::Micros;
 use antiphon_platform::db::ReadTransaction;
 use antiphon_platform::http::Problem;
+use antiphon_tables::{Table, Writer};
 use axum::body::Body;
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::Api;
 use super::answer::{Answer, STRETCH};
-use super::format::{Format, csv_head, csv_rows, json_head, json_rows, json_tail};
+use super::format::{Format, batch, json_head, json_tail, table, with_gaps};
 use super::request::Request;
 
 /// Pieces that wait for the client; each is a stretch of rows.
@@ -30,7 +32,7 @@ pub(super) struct Page {
     pub(super) format: Format,
     /// The source's name.
     pub(super) source: String,
-    /// Rows at most; CSV has no limit.
+    /// Rows at most of a JSON page; tables have no limit.
     pub(super) limit: usize,
     /// Where the page begins: its gaps are those from here on.
     pub(super) start: Micros,
@@ -38,29 +40,45 @@ pub(super) struct Page {
 
 /// A page that is being written.
 struct Writing {
-    page: Page,
+    answer: Answer,
     tx: ReadTransaction,
-    written: usize,
-    is_done: bool,
+    table: Arc<Table>,
+    output: Output,
+}
+
+/// What is written of it.
+enum Output {
+    /// A page of so many rows at most, with the gaps from `start` on.
+    Json { limit: usize, start: Micros, written: usize },
+    /// All rows.
+    Table(Writer),
+    /// Nothing more.
+    Done,
 }
 
 /// The body of a page. What fits into one piece is made before anything is sent, so that a fault of it is a proper
 /// error.
 pub(super) async fn body(api: &Api, tx: ReadTransaction, page: Page) -> Result<Body, Problem> {
-    let mut text = match page.format {
-        Format::Json => json_head(&page.answer, &page.source),
-        Format::Csv => csv_head(&page.answer),
+    let Page { answer, format, source, limit, start } = page;
+    let table = table(&answer, &source);
+    let (table, mut bytes, output) = match format {
+        Format::Json => (Arc::clone(&table), json_head(&table).into_bytes(), Output::Json { limit, start, written: 0 }),
+        Format::Table(format) => {
+            let table = with_gaps(table, &answer);
+            let writer = Writer::new(format, &table)?;
+            (table, Vec::new(), Output::Table(writer))
+        }
     };
-    let mut writing = Writing { page, tx, written: 0, is_done: false };
-    text.push_str(&writing.next_piece().await?);
-    if writing.is_done {
-        return Ok(Body::from(text));
+    let mut writing = Writing { answer, tx, table, output };
+    bytes.extend(writing.next_piece().await?);
+    if writing.is_done() {
+        return Ok(Body::from(bytes));
     }
     let busy = || Problem::unavailable("too many long answers are being sent; try again");
     let turn = tokio::time::timeout(TURN, api.streams.clone().acquire_owned()).await;
     let permit = turn.map_err(|_| busy())?.map_err(|_| busy())?;
     let (sender, receiver) = mpsc::channel(WAITING);
-    tokio::spawn(send(writing, Bytes::from(text), sender, permit));
+    tokio::spawn(send(writing, Bytes::from(bytes), sender, permit));
     Ok(Body::from_stream(futures::stream::unfold(Some(receiver), receive)))
 }
 
@@ -70,16 +88,16 @@ pub(super) async fn body(api: &Api, tx: ReadTransaction, page: Page) -> Result<B
 /// As [`Answer::prepare`] and [`Answer::next`].
 pub async fn answer(tx: &mut ReadTransaction, request: &Request, now: Micros) -> Result<String, Problem> {
     let mut answer = Answer::prepare(tx, request, now).await?;
-    let kind = answer.kind();
-    let mut text = json_head(&answer, &request.source);
+    let table = table(&answer, &request.source);
+    let mut text = json_head(&table);
     let mut is_first = true;
     while !answer.is_over() {
         let rows = answer.next(tx, STRETCH).await?;
-        text.push_str(&json_rows(kind, &rows, is_first));
+        text.push_str(&batch(&table, &rows)?.json_rows(is_first));
         is_first &= rows.is_empty();
     }
     let (from, to) = answer.range();
-    text.push_str(&json_tail(kind, &answer.gaps(from, to), None));
+    text.push_str(&json_tail(answer.kind(), &answer.gaps(from, to), None));
     Ok(text)
 }
 
@@ -87,23 +105,27 @@ pub async fn answer(tx: &mut ReadTransaction, request: &Request, now: Micros) ->
 type Piece = Option<Bytes>;
 
 async fn send(mut writing: Writing, first: Bytes, sender: mpsc::Sender<Piece>, _turn: OwnedSemaphorePermit) {
-    let mut piece = Some(first);
-    // A client that is gone or too slow ends it; the receiver then cuts the connection.
-    while sender.send_timeout(piece, PATIENCE).await.is_ok() {
-        piece = match writing.is_done {
-            true => None,
-            false => match writing.next_piece().await {
-                Ok(text) => Some(Bytes::from(text)),
-                Err(problem) => {
-                    tracing::warn!(detail = problem.detail, "a streamed answer is cut");
-                    return;
-                }
-            },
-        };
-        if piece.is_none() {
+    let mut piece = first;
+    loop {
+        // A client that is gone or too slow ends it; the receiver then cuts the connection. Where rows are being
+        // collected there is nothing to send yet.
+        if piece.is_empty() && sender.is_closed() {
+            return;
+        }
+        if !piece.is_empty() && sender.send_timeout(Some(piece), PATIENCE).await.is_err() {
+            return;
+        }
+        if writing.is_done() {
             let _ = sender.send_timeout(None, PATIENCE).await;
             return;
         }
+        piece = match writing.next_piece().await {
+            Ok(bytes) => Bytes::from(bytes),
+            Err(problem) => {
+                tracing::warn!(detail = problem.detail, "a streamed answer is cut");
+                return;
+            }
+        };
     }
 }
 
@@ -120,25 +142,36 @@ async fn receive(
 }
 
 impl Writing {
-    async fn next_piece(&mut self) -> Result<String, Problem> {
-        let Page { answer, format, limit, start, .. } = &mut self.page;
-        let kind = answer.kind();
-        let most = match format {
-            Format::Json => STRETCH.min(*limit - self.written),
-            Format::Csv => STRETCH,
-        };
-        let rows = answer.next(&mut self.tx, most).await?;
-        let mut text = match format {
-            Format::Json => json_rows(kind, &rows, self.written == 0),
-            Format::Csv => csv_rows(kind, &rows),
-        };
-        self.written += rows.len();
-        self.is_done = rows.is_empty() || *format == Format::Json && self.written >= *limit || answer.is_over();
-        if self.is_done && *format == Format::Json {
-            let next = answer.peek(&mut self.tx).await?;
-            let end = next.unwrap_or(answer.range().1);
-            text.push_str(&json_tail(kind, &answer.gaps(*start, end), next));
+    fn is_done(&self) -> bool {
+        matches!(self.output, Output::Done)
+    }
+
+    /// What the next rows make, which may be nothing yet.
+    async fn next_piece(&mut self) -> Result<Vec<u8>, Problem> {
+        match &mut self.output {
+            Output::Done => Ok(Vec::new()),
+            Output::Json { limit, start, written } => {
+                let rows = self.answer.next(&mut self.tx, STRETCH.min(*limit - *written)).await?;
+                let mut text = batch(&self.table, &rows)?.json_rows(*written == 0);
+                *written += rows.len();
+                if rows.is_empty() || *written >= *limit || self.answer.is_over() {
+                    let next = self.answer.peek(&mut self.tx).await?;
+                    let gaps = self.answer.gaps(*start, next.unwrap_or(self.answer.range().1));
+                    text.push_str(&json_tail(self.answer.kind(), &gaps, next));
+                    self.output = Output::Done;
+                }
+                Ok(text.into_bytes())
+            }
+            Output::Table(writer) => {
+                let rows = self.answer.next(&mut self.tx, STRETCH).await?;
+                let mut bytes = writer.write(batch(&self.table, &rows)?)?;
+                if (rows.is_empty() || self.answer.is_over())
+                    && let Output::Table(writer) = std::mem::replace(&mut self.output, Output::Done)
+                {
+                    bytes.extend(writer.finish()?);
+                }
+                Ok(bytes)
+            }
         }
-        Ok(text)
     }
 }

@@ -1,15 +1,14 @@
 //! `antiphon features`: the range query from a terminal.
 
-use std::fs::File;
-use std::io::{self, Write};
-use std::path::PathBuf;
+use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::ValueEnum;
 use serde_json::Value;
 
-use super::output::{cell, counted, print_line, readable, table};
+use super::output::{Target, cell, counted, readable, table};
 use super::server::{Server, ServerOptions, encoded};
 use crate::cli::Globals;
 
@@ -19,6 +18,8 @@ use crate::cli::Globals;
     after_help = "Examples:\n  antiphon features sensor:roof --from 2026-05-01T00:00:00Z --to 2026-05-02T00:00:00Z \\\n      --resolution 1h\n  \
                   antiphon features sensor:roof --from 2026-05-01T00:00:00+02:00 --to 2026-05-02T00:00:00+02:00 \\\n      \
                   --features level --stat leq,l90 --tz Europe/Paris --format csv --out day.csv\n  \
+                  antiphon features sensor:roof --from 2026-01-01T00:00:00Z --to 2027-01-01T00:00:00Z \\\n      \
+                  --resolution 1m --format parquet --out year.parquet\n  \
                   antiphon features song:sdsv2fpy64gpa63awucfrirvh7kp6ss4n --features loudness"
 )]
 pub struct Arguments {
@@ -70,33 +71,47 @@ pub enum Format {
     Json,
     /// RFC 4180.
     Csv,
-    /// Arrow IPC stream; not built yet.
+    /// Arrow IPC stream: types, units and gaps told; for a file or a pipe.
     Arrow,
-    /// Parquet; not built yet.
+    /// Parquet: the same, compressed.
     Parquet,
 }
 
 impl Format {
-    /// The format that was asked for, if it is there.
-    pub fn checked(self, globals: &Globals) -> Result<Self> {
+    /// The format that was asked for, where `--json` asks for JSON; `out` is the file that is to be written.
+    ///
+    /// # Errors
+    /// For bytes that would go to a terminal.
+    pub fn checked(self, globals: &Globals, out: Option<&Path>) -> Result<Self> {
         match self {
-            Self::Arrow | Self::Parquet => {
-                bail!("--format arrow and parquet come with a later version; use csv or json")
-            }
             Self::Table if globals.json => Ok(Self::Json),
+            Self::Arrow | Self::Parquet if out.is_none() && io::stdout().is_terminal() => {
+                bail!("arrow and parquet are not for reading: name a file with --out FILE, or use a pipe")
+            }
             format => Ok(format),
+        }
+    }
+
+    /// The format of whole tables that it is.
+    pub fn of_table(self) -> Option<antiphon_tables::Format> {
+        match self {
+            Self::Table | Self::Json => None,
+            Self::Csv => Some(antiphon_tables::Format::Csv),
+            Self::Arrow => Some(antiphon_tables::Format::Arrow),
+            Self::Parquet => Some(antiphon_tables::Format::Parquet),
         }
     }
 }
 
 /// Runs `antiphon features`.
 pub fn run(arguments: Arguments, globals: &Globals) -> Result<ExitCode> {
-    let format = arguments.format.checked(globals)?;
+    let format = arguments.format.checked(globals, arguments.out.as_deref())?;
     let path = path(&arguments)?;
     let server = Server::find(&arguments.server, globals)?;
-    if format == Format::Csv {
-        let mut target = target(&arguments)?;
-        server.copy(&format!("{path}format=csv"), &mut target)?;
+    if let Some(format) = format.of_table() {
+        let mut target = Target::open(arguments.out.as_deref())?;
+        server.copy(&format!("{path}format={}", format.name()), &mut target)?;
+        target.finish()?;
         return Ok(ExitCode::SUCCESS);
     }
     let answer = all_pages(&server, &path)?;
@@ -104,12 +119,9 @@ pub fn run(arguments: Arguments, globals: &Globals) -> Result<ExitCode> {
         Format::Json => answer.to_string(),
         _ => people(&answer),
     };
-    if arguments.out.is_none() {
-        print_line(&text)?;
-    } else {
-        let mut target = target(&arguments)?;
-        writeln!(target, "{text}").and_then(|()| target.flush()).context("cannot write the table")?;
-    }
+    let mut target = Target::open(arguments.out.as_deref())?;
+    target.put(format!("{text}\n").as_bytes())?;
+    target.finish()?;
     if format == Format::Table {
         say_gaps(&answer);
         let columns = answer["columns"].as_array().map_or(0, Vec::len);
@@ -147,16 +159,6 @@ fn path(arguments: &Arguments) -> Result<String> {
         }
     }
     Ok(path)
-}
-
-fn target(arguments: &Arguments) -> Result<Box<dyn Write>> {
-    Ok(match &arguments.out {
-        Some(path) => {
-            let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
-            Box::new(io::BufWriter::new(file))
-        }
-        None => Box::new(io::BufWriter::new(io::stdout().lock())),
-    })
 }
 
 /// More columns than this fit no terminal.

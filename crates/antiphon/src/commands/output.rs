@@ -1,6 +1,8 @@
 //! What commands print: tables for people, JSON for programs.
 
-use std::io::{self, Write};
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -21,6 +23,79 @@ pub fn print_line(line: &str) -> Result<()> {
     match writeln!(output, "{line}").and_then(|()| output.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
         written => written.context("cannot write to standard output"),
+    }
+}
+
+/// Where a result goes: standard output, or a file that gets its name when it is whole, so that what broke off is never
+/// taken for all of it.
+pub struct Target {
+    output: Box<dyn Write>,
+    /// Where the file is meanwhile, and its name.
+    file: Option<(PathBuf, PathBuf)>,
+}
+
+impl Target {
+    /// Standard output, or the file `out`. What is there and is no ordinary file, such as a pipe, is written to as it is.
+    ///
+    /// # Errors
+    /// When the file cannot be made.
+    pub fn open(out: Option<&Path>) -> Result<Self> {
+        let Some(path) = out else { return Ok(Self { output: Box::new(BufWriter::new(io::stdout())), file: None }) };
+        let cannot = || format!("cannot write {}", path.display());
+        if fs::metadata(path).is_ok_and(|there| !there.is_file()) {
+            let output = File::options().write(true).open(path).with_context(cannot)?;
+            return Ok(Self { output: Box::new(BufWriter::new(output)), file: None });
+        }
+        // Through a link, the file that it leads to.
+        let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let meanwhile = path.with_file_name(format!(".{name}.{}.part", std::process::id()));
+        let output = File::create(&meanwhile).with_context(cannot)?;
+        Ok(Self { output: Box::new(BufWriter::new(output)), file: Some((meanwhile, path.to_owned())) })
+    }
+
+    /// Writes the next bytes; a reader that went away (`| head`) ends the command quietly.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn put(&mut self, bytes: &[u8]) -> Result<()> {
+        match self.output.write_all(bytes).and_then(|()| self.output.flush()) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe && self.file.is_none() => std::process::exit(0),
+            written => written.context("the result cannot be written"),
+        }
+    }
+
+    /// Says that this was all.
+    ///
+    /// # Errors
+    /// When the last of it cannot be written.
+    pub fn finish(mut self) -> Result<()> {
+        self.put(&[])?;
+        match self.file.take() {
+            Some((meanwhile, path)) => {
+                fs::rename(&meanwhile, &path).with_context(|| format!("cannot write {}", path.display()))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl Write for Target {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.output.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.output.flush()
+    }
+}
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        if let Some((meanwhile, _)) = self.file.take() {
+            // Nothing that remains of it could be used.
+            let _ = fs::remove_file(meanwhile);
+        }
     }
 }
 

@@ -34,7 +34,9 @@ pub fn finish(router: Router, settings: Finish) -> Router {
     let routes: Arc<[String]> = settings.routes.into();
     let compress = DefaultPredicate::new()
         .and(NotForContentType::const_new("audio/"))
-        .and(NotForContentType::const_new("application/octet-stream"));
+        .and(NotForContentType::const_new("application/octet-stream"))
+        // Its columns are compressed already.
+        .and(NotForContentType::const_new("application/vnd.apache.parquet"));
     let mut router =
         router.fallback(|| async { StatusCode::NOT_FOUND }).layer(CompressionLayer::new().compress_when(compress));
     if !settings.cors_origins.is_empty() {

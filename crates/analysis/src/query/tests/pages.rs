@@ -100,7 +100,7 @@ async fn refusals_come_in_their_order() {
     assert_eq!(refused(&store, &format!("{ROOF}/features?x=1")).await["field"], "x");
     assert_eq!(refused(&store, "/api/v1/algorithms/levle").await["hint"], "level");
     for (query, field) in [
-        ("format=arrow", "format"),
+        ("format=feather", "format"),
         ("limit=0", "limit"),
         ("limit=100001", "limit"),
         ("resolution=frame", "resolution"),
@@ -170,7 +170,7 @@ async fn a_long_answer_is_streamed_whole_or_cut() {
     assert_eq!(line, format!("{},{:?},{}", last[0].as_str().unwrap(), last[1].as_f64().unwrap(), last[2]));
     let damaged = (MAY + 7_200 * SECOND) / (60 * SECOND);
     assert!(store.execute(format!("update blocks set data = x'00' where minute = {damaged}")).await > 0);
-    for format in ["csv", "json"] {
+    for format in ["csv", "json", "arrow", "parquet"] {
         let response = send(&router, &format!("{query}&format={format}"), &[]).await;
         assert_eq!(response.status(), 200, "the first hour is fine");
         assert!(to_bytes(response.into_body(), 1 << 28).await.is_err(), "{format} must not look whole");

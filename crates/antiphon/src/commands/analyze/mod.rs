@@ -6,17 +6,18 @@ mod print;
 mod select;
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 
+use antiphon_tables::Writer;
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::features::Format;
+use super::output::Target;
 use crate::cli::Globals;
 use compute::{Found, Resolution, analyze};
 use select::{Selection, select};
@@ -25,8 +26,8 @@ use select::{Selection, select};
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "The numbers are those that a server would give for these files as songs. `table` shows each file by itself; `csv` has \
-                  one header and a column `file`; `json` has one object a line for each file, with its annotations and \
-                  summaries.\n\nExit codes: 0 all analysed, 1 some could not be (each is named with its reason), 2 could not \
+                  one header and a column `file`, and so have `arrow` and `parquet`, which tell units and versions too; `json` has one object a \
+                  line for each file, with its annotations and summaries.\n\nExit codes: 0 all analysed, 1 some could not be (each is named with its reason), 2 could not \
                   run.\n\nExamples:\n  antiphon analyze song.flac\n  antiphon analyze *.wav --features level.a,loudness --stat leq,max,l90 \\\n      --format csv --out levels.csv\n  \
                   antiphon analyze song.flac --features mel --resolution 1s --format json\n  \
                   antiphon analyze song.flac --plot song.svg"
@@ -73,22 +74,11 @@ pub fn run(arguments: Arguments, globals: &Globals) -> Result<ExitCode> {
     if let Some(target) = &arguments.plot {
         return draw(&arguments.files, target);
     }
-    let format = arguments.format.checked(globals)?;
+    let format = arguments.format.checked(globals, arguments.out.as_deref())?;
     let selection = select(arguments.features.as_deref(), arguments.stat.as_deref())?;
-    let mut target: Box<dyn Write> = match &arguments.out {
-        Some(path) => Box::new(io::BufWriter::new(
-            File::create(path).with_context(|| format!("cannot write {}", path.display()))?,
-        )),
-        None => Box::new(io::stdout()),
-    };
-    let mut write = |text: String| match target.write_all(text.as_bytes()).and_then(|()| target.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
-        written => written.context("the result cannot be written"),
-    };
-    let is_csv = format == Format::Csv;
-    if is_csv {
-        write(print::csv_header(&selection, arguments.resolution))?;
-    }
+    let table = print::table_of_files(&selection, arguments.resolution);
+    let mut writer = format.of_table().map(|format| Writer::new(format, &table)).transpose()?;
+    let mut target = Target::open(arguments.out.as_deref())?;
     let bar = bar(arguments.files.len());
     let mut refused = false;
     each_in_order(&arguments.files, &selection, arguments.resolution, |file, found| {
@@ -106,13 +96,17 @@ pub fn run(arguments: Arguments, globals: &Globals) -> Result<ExitCode> {
             refused = true;
             bar.suspend(|| eprintln!("{name}: only the first {:.3} s: {broken}", found.duration));
         }
-        let text = match format {
-            Format::Json => print::json(&name, &found, &selection, arguments.resolution),
-            Format::Csv => print::csv(&name, &found, arguments.resolution),
-            _ => print::people(&name, &found, &selection, arguments.resolution),
+        let bytes = match (&mut writer, format) {
+            (Some(writer), _) => writer.write(print::batch(&table, &name, &found, arguments.resolution)?)?,
+            (None, Format::Json) => print::json(&name, &found, &selection, arguments.resolution)?.into_bytes(),
+            (None, _) => print::people(&name, &found, &selection, arguments.resolution).into_bytes(),
         };
-        bar.suspend(|| write(text))
+        bar.suspend(|| target.put(&bytes))
     })?;
+    if let Some(writer) = writer {
+        target.put(&writer.finish()?)?;
+    }
+    target.finish()?;
     bar.finish_and_clear();
     Ok(if refused { ExitCode::from(1) } else { ExitCode::SUCCESS })
 }

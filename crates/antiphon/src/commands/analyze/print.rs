@@ -1,62 +1,79 @@
 //! How the features of local files are written.
 
+use std::sync::Arc;
+
 use antiphon_features::session::{Annotation, Summary, SummaryValue};
+use antiphon_tables::{Batch, Column as Cells, Field, Kind, Table, TableError};
+use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::compute::{Found, Resolution};
 use super::select::{Column, Selection};
 use crate::commands::output::{counted, readable, table};
 
-/// The header line of the CSV: the file, the start of the bucket in seconds unless there is only one, the columns.
-pub fn csv_header(selection: &Selection, resolution: Resolution) -> String {
-    let names = selection.columns.iter().map(|column| column.name.clone());
-    let fixed = fixed_columns(resolution).map(str::to_owned).into_iter();
-    fixed.chain(names).collect::<Vec<_>>().join(",") + "\n"
+/// The table of all files: the file, the start of each bucket (of one bucket, what the file lasts), the columns.
+pub fn table_of_files(selection: &Selection, resolution: Resolution) -> Arc<Table> {
+    let name = if resolution == Resolution::Whole { "duration" } else { "time" };
+    let fixed = [Field::new("file", Kind::Text), Field::new(name, Kind::Elapsed).unit("s")];
+    Arc::new(Table { fields: fixed.into_iter().chain(fields(selection)).collect(), facts: Vec::new() })
 }
 
-/// The rows of one file (RFC 4180, lines end in LF).
-pub fn csv(name: &str, found: &Found, resolution: Resolution) -> String {
-    let name = if name.contains([',', '"', '\n', '\r']) {
-        format!("\"{}\"", name.replace('"', "\"\""))
-    } else {
-        name.to_owned()
+/// The rows of one file in [`table_of_files`].
+///
+/// # Errors
+/// When they are not of that table.
+pub fn batch(table: &Arc<Table>, name: &str, found: &Found, resolution: Resolution) -> Result<Batch, TableError> {
+    let times = match resolution {
+        Resolution::Whole => Cells::Micros(vec![micros(found.duration); found.rows.len()]),
+        Resolution::Seconds(_) => starts(found),
     };
-    let line = |(start, values): &(i64, Vec<Option<f32>>)| {
-        let mut cells = vec![
-            name.clone(),
-            if resolution == Resolution::Whole { found.duration.to_string() } else { start.to_string() },
-        ];
-        cells.extend(values.iter().map(|value| number(*value)));
-        cells.join(",") + "\n"
-    };
-    found.rows.iter().map(line).collect()
+    let names = Cells::Texts(vec![name.to_owned(); found.rows.len()]);
+    let values = table.fields.len().saturating_sub(2);
+    table.batch([names, times].into_iter().chain(values_of(found, values)).collect())
+}
+
+fn fields(selection: &Selection) -> impl Iterator<Item = Field> {
+    selection.columns.iter().map(|column| Field {
+        name: column.name.clone(),
+        kind: Kind::Value,
+        feature: Some(column.descriptor.name.to_owned()),
+        version: Some(column.descriptor.version),
+        unit: Some(column.output.unit.to_owned()),
+        stat: Some(column.stat.clone()),
+    })
+}
+
+/// The start of each bucket.
+fn starts(found: &Found) -> Cells {
+    Cells::Micros(found.rows.iter().map(|(start, _)| start * 1_000_000).collect())
+}
+
+fn values_of(found: &Found, columns: usize) -> impl Iterator<Item = Cells> {
+    (0..columns).map(|column| Cells::values(found.rows.iter().map(|(_, values)| values.get(column).copied().flatten())))
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "no file lasts 290,000 years")]
+fn micros(seconds: f64) -> i64 {
+    (seconds * 1e6).round() as i64
 }
 
 /// One object on one line.
-pub fn json(name: &str, found: &Found, selection: &Selection, resolution: Resolution) -> String {
-    let mut columns: Vec<Value> = Vec::new();
-    if resolution != Resolution::Whole {
-        columns.push(json!({"name": "time", "unit": "s"}));
-    }
-    columns.extend(selection.columns.iter().map(|column| {
-        let Column { name, descriptor, output, stat, .. } = column;
-        json!({"name": name, "feature": descriptor.name, "version": descriptor.version, "unit": output.unit, "stat": stat})
-    }));
-    let rows: Vec<Value> = found
-        .rows
-        .iter()
-        .map(|(start, values)| {
-            let time = (resolution != Resolution::Whole).then(|| json!(start));
-            time.into_iter().chain(values.iter().map(|value| json_number(*value))).collect()
-        })
-        .collect();
+///
+/// # Errors
+/// When its rows are not of its columns.
+pub fn json(name: &str, found: &Found, selection: &Selection, resolution: Resolution) -> Result<String> {
+    let time = (resolution != Resolution::Whole).then(|| (Field::new("time", Kind::Elapsed).unit("s"), starts(found)));
+    let (time, starts) = time.unzip();
+    let table = Arc::new(Table { fields: time.into_iter().chain(fields(selection)).collect(), facts: Vec::new() });
+    let batch = table.batch(starts.into_iter().chain(values_of(found, selection.columns.len())).collect())?;
+    let rows: Value = serde_json::from_str(&format!("[{}]", batch.json_rows(true)))?;
     let object = json!({
         "file": name, "format": found.info.format.name(), "rate": found.info.rate, "channels": found.info.channels,
-        "duration": found.duration, "columns": columns, "rows": rows,
+        "duration": found.duration, "columns": table.json_columns(), "rows": rows,
         "annotations": found.annotations.iter().map(annotation).collect::<Vec<_>>(),
         "summary": found.summaries.iter().map(summary).collect::<Vec<_>>(), "broken": found.broken,
     });
-    object.to_string() + "\n"
+    Ok(object.to_string() + "\n")
 }
 
 /// Characters of a text that a table shows; nobody reads a fingerprint.
@@ -129,16 +146,7 @@ pub fn people(name: &str, found: &Found, selection: &Selection, resolution: Reso
     text
 }
 
-fn fixed_columns(resolution: Resolution) -> [&'static str; 2] {
-    if resolution == Resolution::Whole { ["file", "duration"] } else { ["file", "time"] }
-}
-
-/// The shortest decimal of the f32, as the API prints it; nothing for what does not exist.
-fn number(value: Option<f32>) -> String {
-    value.map_or(String::new(), |value| value.to_string())
-}
-
-/// The same for people.
+/// A value for people; nothing for what does not exist.
 fn short(value: Option<f32>) -> String {
     value.map_or(String::new(), |value| readable(f64::from(value)))
 }
