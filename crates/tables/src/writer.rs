@@ -62,7 +62,7 @@ pub struct Writer {
 
 enum Body {
     Csv,
-    Arrow(ArrowWriter),
+    Arrow(Box<ArrowWriter>),
     Parquet(Box<ParquetWriter>),
 }
 
@@ -76,7 +76,7 @@ impl Writer {
             Format::Csv => Self { head: csv_head(table).into_bytes(), body: Body::Csv },
             Format::Arrow => {
                 let (writer, head) = ArrowWriter::new(table)?;
-                Self { head, body: Body::Arrow(writer) }
+                Self { head, body: Body::Arrow(Box::new(writer)) }
             }
             Format::Parquet => Self { head: Vec::new(), body: Body::Parquet(Box::new(ParquetWriter::new(table)?)) },
         })
