@@ -3,10 +3,11 @@
 use super::*;
 
 /// Of each version but the newest: what its program had stored (the rows of [`fill`]), and the SHA-256 of all that could
-/// be read of it ([`Store::dump`]). A new version adds the one before it here; version 2 stored these rows as 1 did.
+/// be read of it ([`Store::dump`]). A new version adds the one before it here; versions 2 and 3 stored these rows as 1 did.
 const EARLIER: &[(usize, &str, &str)] = &[
     (1, include_str!("earlier/1.sqlite.sql"), "ca333591eb005873bcfca8c0b2ee71de4d48744ff709412145dcfd61bd74b860"),
     (2, include_str!("earlier/1.sqlite.sql"), "ca333591eb005873bcfca8c0b2ee71de4d48744ff709412145dcfd61bd74b860"),
+    (3, include_str!("earlier/1.sqlite.sql"), "ca333591eb005873bcfca8c0b2ee71de4d48744ff709412145dcfd61bd74b860"),
 ];
 
 /// Everything that a store keeps: parts, pieces, an overlap, a failed recording, cells.
