@@ -1,7 +1,7 @@
 //! Filters of which only every second, third, ... output is wanted.
 //!
 //! The input is dealt out to as many streams, so that each output register holds outputs that follow each other, and
-//! each tap multiplies samples that do. Two such registers are apart what two taps [`LANES`] further are apart: a register
+//! each tap multiplies samples that do. Two such registers are apart what two taps `LANES` further are apart: a register
 //! of samples serves several of both, and so there are fewer loads than products.
 
 use crate::vector::widest;
