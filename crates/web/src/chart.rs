@@ -16,6 +16,9 @@ const HIGH: f64 = 480.0;
 const ABOVE: f64 = 10.0;
 const CURVE: f64 = 240.0;
 const BELOW: f64 = 26.0;
+/// A few values far below all others, in decibels, are drawn at the bottom: one in so many.
+const FEW: usize = 20;
+const FAR_BELOW: f64 = 30.0;
 /// Marks this near to an end would be cut off there.
 const EDGE: f64 = 0.03;
 
@@ -45,12 +48,14 @@ struct Scale {
 impl Scale {
     fn of(curve: &Curve<'_>) -> Option<Self> {
         let columns = [Some(curve.column), curve.band.map(|band| band.0), curve.band.map(|band| band.1)];
-        let values =
-            columns.into_iter().flatten().flat_map(|column| curve.series.values(column)).map(|(_, value)| value);
-        let (least, most) =
-            values.fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), value| (least.min(value), most.max(value)));
-        if !least.is_finite() {
-            return None;
+        let values = columns.into_iter().flatten().flat_map(|column| curve.series.values(column));
+        let mut values: Vec<f64> = values.map(|(_, value)| value).collect();
+        values.sort_by(f64::total_cmp);
+        let (mut least, most) = (*values.first()?, *values.last()?);
+        // Digital silence counts as -150 dB: a moment of it would press everything else against the top.
+        let usual = values[values.len() / FEW];
+        if usual - least > FAR_BELOW && curve.is_level() {
+            least = usual - FAR_BELOW / 6.0;
         }
         let (least, most, step) = ticks::values(least, most);
         Some(Self { least, most, step })
@@ -65,6 +70,12 @@ impl Scale {
         let count = ((self.most - self.least) / self.step).round() as u32;
         let values = (0..=count).map(|number| self.least + f64::from(number) * self.step);
         values.map(|value| (self.y(value), words::decimal(value, places))).collect()
+    }
+}
+
+impl Curve<'_> {
+    fn is_level(&self) -> bool {
+        self.series.columns.get(self.column).is_some_and(|(_, unit)| unit.starts_with("dB") || unit.starts_with("LU"))
     }
 }
 
@@ -140,7 +151,7 @@ pub fn percent(percent: f64) -> String {
 fn place(curve: &Curve<'_>, scale: &Scale, at: Micros, value: f64) -> (i64, i64) {
     // A bucket's value stands in its middle.
     let x = curve.stretch.share(at + curve.series.step / 2) * WIDE;
-    (x.round() as i64, (scale.y(value) * HIGH).round() as i64)
+    (x.round() as i64, (scale.y(value).clamp(0.0, 1.0) * HIGH).round() as i64)
 }
 
 /// A path through points that follow each other, broken where there is none.
@@ -254,6 +265,23 @@ mod tests {
         assert!(text.contains("class=\"gap\"") && !text.contains("class=\"curve\""));
         assert!(!drawn(&[]).contains("NaN"));
         assert!(!drawn(&[Some(0.0); 4]).contains("NaN"));
+    }
+
+    #[test]
+    fn a_moment_of_digital_silence_leaves_the_rest_its_room() {
+        let scale = |unit: &str| {
+            let values: Vec<Option<f64>> =
+                (0..100).map(|number| Some(if number == 0 { -150.0 } else { -40.0 })).collect();
+            let mut series = series(&values);
+            series.columns = vec![(String::from("level.a"), unit.to_owned())];
+            let stretch = Stretch { kind: Kind::Sensor, id: "a", from: 0, to: 100_000_000 };
+            let curve =
+                Curve { series: &series, stretch: &stretch, column: 0, band: None, zone: Tz::UTC, name: String::new() };
+            let scale = Scale::of(&curve).unwrap();
+            (scale.least, place(&curve, &scale, 0, -150.0).1)
+        };
+        assert_eq!(scale("dBFS"), (-46.0, HIGH as i64));
+        assert!(scale("Hz").0 <= -150.0);
     }
 
     #[test]

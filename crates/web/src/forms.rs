@@ -100,6 +100,8 @@ fn ask_for_key(visitor: &Visitor, next: &str, wrong: Option<&str>) -> Page {
             @if visitor.role().is_some() { p.quiet { "You are signed in. Another key takes the place of the one you use." } }
             form.sign-in method="post" action="/sign-in" {
                 input type="hidden" name="next" value=(next);
+                // For those that keep keys: they want a name beside a secret.
+                input type="text" name="name" value="antiphon" autocomplete="username" hidden;
                 label for="key" { "Key" }
                 input #key type="password" name="key" required autocomplete="current-password" spellcheck="false"
                     aria-describedby=[wrong.map(|_| "wrong")] aria-invalid=[wrong.map(|_| "true")] autofocus;

@@ -121,7 +121,7 @@ pub async fn show(State(web): State<Web>, visitor: Visitor, Path(id): Path<Strin
                 @else { "; " }
                 a href={ (path) "/body" } download={ (letter.id) ".bin" } { "download all" }
             }
-            div.scrollable tabindex="0" role="region" aria-labelledby="bytes" { pre.hex { code { (hex(&body)) } } }
+            div.scrollable tabindex="0" role="region" aria-label="Bytes by place" { pre.hex { code { (hex(&body)) } } }
         }
     };
     Ok(Page::new("Dead letter", body).of(Section::Letters))

@@ -235,7 +235,7 @@ fn table(visitor: &Visitor, sensors: &[&Sensor], now: Micros) -> Markup {
     html! {
         section aria-labelledby="others" {
             h2 #others { "More sensors" }
-            div.scrollable tabindex="0" role="region" aria-labelledby="others" {
+            div.scrollable tabindex="0" role="region" aria-label="Table of sensors" {
                 table.rows {
                     thead { tr { th scope="col" { "Sensor" } th scope="col" { "State" } th scope="col" { "Last heard" } th.number scope="col" { "Gaps today" } } }
                     tbody {

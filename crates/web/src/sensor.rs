@@ -458,7 +458,7 @@ async fn recordings(web: &Web, visitor: &Visitor, sensor: &Sensor, stretch: &Str
             h2 #recordings { "Newest recordings of this range" }
             @if found.is_empty() { p.quiet { "None arrived in it." } }
             @else {
-                div.scrollable tabindex="0" role="region" aria-labelledby="recordings" {
+                div.scrollable tabindex="0" role="region" aria-label="Table of recordings" {
                     table.rows {
                         thead { tr { th scope="col" { "Begins" } th.number scope="col" { "Length" } th scope="col" { "State" } @if kept { th scope="col" { "Listen" } } } }
                         tbody {

@@ -254,8 +254,12 @@ fn mark_lane(marks: &[Mark], duration: f64) -> Markup {
     };
     let (beats, beat_path) = of("beat", 0, 14);
     let (onsets, onset_path) = of("onset", 18, 28);
-    let name =
-        format!("{} above, {} below", words::counted(beats as u64, "beat"), words::counted(onsets as u64, "onset"));
+    let (beats_said, onsets_said) = (words::counted(beats as u64, "beat"), words::counted(onsets as u64, "onset"));
+    let name = match (beats, onsets) {
+        (0, _) => onsets_said,
+        (_, 0) => beats_said,
+        _ => format!("{beats_said} above, {onsets_said} below"),
+    };
     html! {
         @if beats + onsets > 0 {
             (lane(&name, html! { path.beats d=(PreEscaped(beat_path)) {} path.onsets d=(PreEscaped(onset_path)) {} }, 28.0, ""))
@@ -298,13 +302,13 @@ fn summary_list(summary: &[Summary]) -> Markup {
 }
 
 /// A value in words, if there is one.
-fn said(item: &Summary) -> Option<String> {
-    let unit = if item.unit == "1" { String::new() } else { format!(" {}", item.unit) };
-    match &item.value {
-        Value::Number(number) => Some(format!("{}{unit}", words::value(number.as_f64()?))),
-        Value::String(text) => Some(format!("{text}{unit}")),
-        _ => None,
-    }
+fn said(item: &Summary) -> Option<Markup> {
+    let value = match &item.value {
+        Value::Number(number) => words::value(number.as_f64()?),
+        Value::String(text) => text.clone(),
+        _ => return None,
+    };
+    Some(html! { (value) @if item.unit != "1" { " " span.unit { (item.unit) } } })
 }
 
 #[cfg(test)]
@@ -322,8 +326,10 @@ mod tests {
     #[test]
     fn values_are_told_with_their_units() {
         let item = |value: Value, unit: &str| Summary { name: String::from("x"), value, unit: unit.to_owned() };
-        assert_eq!(said(&item(Value::from(-14.23), "LUFS")).unwrap(), "\u{2212}14.2 LUFS");
-        assert_eq!(said(&item(Value::from("A minor"), "1")).unwrap(), "A minor");
-        assert_eq!(said(&item(Value::Null, "1")), None);
+        let said = |value: Value, unit| said(&item(value, unit)).map(Markup::into_string);
+        let loudness = "\u{2212}14.2 <span class=\"unit\">LUFS</span>";
+        assert_eq!(said(Value::from(-14.23), "LUFS").as_deref(), Some(loudness));
+        assert_eq!(said(Value::from("A minor"), "1").as_deref(), Some("A minor"));
+        assert_eq!(said(Value::Null, "1"), None);
     }
 }
