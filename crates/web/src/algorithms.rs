@@ -25,7 +25,8 @@ macro_rules! documented {
 }
 
 /// Every page of the folder: name, text, picture.
-static DOCUMENTED: [(&str, &str, &str); 18] = documented![
+static DOCUMENTED: [(&str, &str, &str); 21] = documented![
+    "beat_track",
     "chroma",
     "chroma_cqt",
     "fingerprint",
@@ -37,7 +38,9 @@ static DOCUMENTED: [(&str, &str, &str); 18] = documented![
     "mel",
     "melody",
     "mfcc",
+    "mfcc_top_db",
     "onset",
+    "onset_detect",
     "pitch",
     "rhythm",
     "silence",

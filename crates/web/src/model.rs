@@ -157,6 +157,8 @@ pub struct Mark {
     /// Its type.
     #[serde(rename = "type")]
     pub kind: String,
+    /// Who found it.
+    pub algorithm: String,
 }
 
 /// What was set aside.

@@ -406,8 +406,9 @@ fn downloads(stretch: &Stretch<'_>, output: &Output, asked: &Asked) -> Markup {
     html! {
         p.downloads {
             "Download this range: "
-            a href=(of("csv")) download=(name("csv")) { "CSV" } ", "
-            a href=(of("json")) download=(name("json")) { "JSON" } " "
+            @for (format, words) in [("csv", "CSV"), ("parquet", "Parquet"), ("arrow", "Arrow"), ("json", "JSON")] {
+                a href=(of(format)) download=(name(format)) { (words) } " "
+            }
             span.quiet { "(the same address gives a notebook the same values)" }
         }
     }

@@ -145,6 +145,7 @@ async fn found(web: &Web, visitor: &Visitor, song: &Song, duration: f64, path: &
         p.downloads {
             "Download: "
             a href={ (path) "/features?features=" (names.join("%2C")) "&format=csv" } download={ (song.id) ".csv" } { "features as CSV" } ", "
+            a href={ (path) "/features?features=" (names.join("%2C")) "&format=parquet" } download={ (song.id) ".parquet" } { "as Parquet" } ", "
             a href={ (path) "/annotations?format=csv" } download={ (song.id) "-annotations.csv" } { "beats, onsets and silences as CSV" } ", "
             a href={ (path) "/summary" } { "summary as JSON" } ", "
             a href={ (path) "/audio" } download { "the file" }
@@ -247,13 +248,17 @@ async fn marks(web: &Web, visitor: &Visitor, stretch: &Stretch<'_>) -> Result<Ve
 }
 
 fn mark_lane(marks: &[Mark], duration: f64) -> Markup {
-    let of = |kind: &str, from: u32, to: u32| -> (usize, String) {
-        let found: Vec<&Mark> = marks.iter().filter(|mark| mark.kind == kind).collect();
+    let of = |kind: &str, by: &str, from: u32, to: u32| -> (usize, String) {
+        let mut found: Vec<&Mark> = marks.iter().filter(|mark| mark.kind == kind).collect();
+        // Where several algorithms look for the same, those of one are drawn, not each thing twice.
+        if found.iter().any(|mark| mark.algorithm == by) {
+            found.retain(|mark| mark.algorithm == by);
+        }
         let path = found.iter().map(|mark| format!("M{:.0} {from}V{to}", mark.from / duration.max(1e-9) * WIDE));
         (found.len(), path.collect())
     };
-    let (beats, beat_path) = of("beat", 0, 14);
-    let (onsets, onset_path) = of("onset", 18, 28);
+    let (beats, beat_path) = of("beat", "rhythm", 0, 14);
+    let (onsets, onset_path) = of("onset", "onset", 18, 28);
     let (beats_said, onsets_said) = (words::counted(beats as u64, "beat"), words::counted(onsets as u64, "onset"));
     let name = match (beats, onsets) {
         (0, _) => onsets_said,
@@ -317,8 +322,10 @@ mod tests {
 
     #[test]
     fn marks_are_counted_and_drawn() {
-        let mark = |from: f64, kind: &str| Mark { from, kind: kind.to_owned() };
-        let text = mark_lane(&[mark(1.0, "beat"), mark(2.0, "beat"), mark(1.5, "onset")], 4.0).into_string();
+        let mark = |from: f64, kind: &str, by: &str| Mark { from, kind: kind.to_owned(), algorithm: by.to_owned() };
+        let beats = [mark(1.0, "beat", "rhythm"), mark(1.1, "beat", "beat_track"), mark(2.0, "beat", "rhythm")];
+        let marks = beats.into_iter().chain([mark(1.5, "onset", "onset_detect")]).collect::<Vec<_>>();
+        let text = mark_lane(&marks, 4.0).into_string();
         assert!(text.contains("2 beats above, 1 onset below") && text.contains("M500 0V14M1000 0V14"), "{text}");
         assert!(mark_lane(&[], 4.0).into_string().is_empty());
     }
