@@ -284,6 +284,16 @@ impl Tab<'_> {
         sent.iter().filter_map(|event| event["request"]["url"].as_str().map(str::to_owned)).collect()
     }
 
+    /// Takes the bytes of all answers but sound that ended since it was last asked, with their heads, as they came over the wire.
+    pub fn weight(&self) -> u64 {
+        let is_media = |event: &&Value| event["type"] == "Media";
+        let answers = self.take("Network.responseReceived");
+        let media: Vec<&Value> = answers.iter().filter(is_media).map(|event| &event["requestId"]).collect();
+        let ended = self.take("Network.loadingFinished");
+        let counted = ended.iter().filter(|event| !media.contains(&&event["requestId"]));
+        counted.filter_map(|event| event["encodedDataLength"].as_f64()).map(|length| length as u64).sum()
+    }
+
     /// Takes what pages complained of since it was last asked: exceptions, refused content, failed requests.
     #[must_use]
     pub fn complaints(&self) -> Vec<String> {

@@ -12,12 +12,14 @@ for (const card of document.querySelectorAll("[data-sensor]")) {
   cards.set(card.dataset.sensor, {
     card,
     scroll: canvas && new Scroll(canvas, still),
+    silence: card.querySelector(".still-screen"),
     number: card.querySelector("[data-level]"),
     bar: card.querySelector(".bar"),
     fill: card.querySelector(".fill"),
     newest: 0,
   });
-  show(cards.get(card.dataset.sensor), parseFloat(card.querySelector(".bar").getAttribute("aria-valuenow")));
+  const known = card.querySelector("[data-level]").textContent.trim() !== "–";
+  if (known) show(cards.get(card.dataset.sensor), parseFloat(card.querySelector(".bar").getAttribute("aria-valuenow")));
 }
 
 function show(entry, level) {
@@ -46,7 +48,7 @@ function onSecond(event) {
   const isPast = !("coverage" in second);
   if (second.rows && entry.scroll) entry.scroll.add(begin, bytes(second.rows), second.mask, isPast);
   // A second that is told again because of a later one is no news.
-  if (!isPast && begin >= entry.newest) {
+  if (begin >= entry.newest) {
     entry.newest = begin;
     show(entry, second.level);
   }
@@ -128,7 +130,11 @@ if (cards.size || document.getElementById("pipeline")) {
     // Still pictures move once a second.
     if (now - last < (still ? 1_000 : 90)) return;
     last = now;
-    for (const { scroll } of cards.values()) scroll?.paint();
+    for (const { scroll, silence } of cards.values()) {
+      scroll?.paint();
+      // Until the past is told, what the server said of it holds.
+      if (silence && scroll.painted >= 0) silence.hidden = scroll.isHeard();
+    }
   };
   requestAnimationFrame(frame);
 }

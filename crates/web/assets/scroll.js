@@ -1,10 +1,13 @@
 // A spectrogram that scrolls: a ring of the newest rows, painted ten times a second. Its memory does not grow.
 
 import { SHADES } from "./colours.js";
+import { serverNow } from "./times.js";
 
 const BANDS = 64;
 const COLUMNS = 400;
 const ROWS_A_SECOND = 10;
+// How late seconds come until the first one tells, in ms.
+const USUAL_DELAY = 3_000;
 // What is quietest and loudest of what is shown, as shares of all values; and the least that lies between, in steps of
 // half a decibel, so that silence is not blown up to noise.
 const DARKEST = 0.05;
@@ -27,6 +30,7 @@ export class Scroll {
     this.stamps = new Float64Array(COLUMNS).fill(-1);
     this.counts = new Uint32Array(256);
     this.first = null;
+    this.newest = -1;
     this.delay = null;
     this.range = [80, 160];
     this.painted = -1;
@@ -39,6 +43,7 @@ export class Scroll {
       if (!(mask & (1 << row))) continue;
       const place = (begin + row) % COLUMNS;
       this.stamps[place] = begin + row;
+      this.newest = Math.max(this.newest, begin + row);
       this.data.set(rows.subarray(row * BANDS, (row + 1) * BANDS), place * BANDS);
     }
     this.first = this.first === null ? begin : Math.min(this.first, begin);
@@ -73,9 +78,15 @@ export class Scroll {
     ];
   }
 
+  /** Whether anything that was heard is in the picture. */
+  isHeard() {
+    return this.newest >= 0 && this.newest > this.painted - COLUMNS;
+  }
+
   paint() {
     if (this.first === null) return;
-    const now = this.delay === null ? Math.max(...this.stamps) : Math.floor((Date.now() - this.delay) / 100) + 1;
+    const delay = this.delay ?? Date.now() - serverNow() + USUAL_DELAY;
+    const now = Math.floor((Date.now() - delay) / 100) + 1;
     if (now === this.painted) return;
     this.painted = now;
     const pixels = this.image.data;

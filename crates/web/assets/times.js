@@ -29,7 +29,6 @@ export function ago(ms) {
   const seconds = Math.floor(ms / 1000);
   const minutes = Math.round(seconds / 60);
   if (seconds < 2) return "just now";
-  if (seconds < 10) return `${seconds}.0 s ago`;
   if (seconds < 60) return `${seconds} s ago`;
   if (minutes < 60) return `${minutes} min ago`;
   return minutes % 60 ? `${Math.floor(minutes / 60)} h ${minutes % 60} min ago` : `${minutes / 60} h ago`;

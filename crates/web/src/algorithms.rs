@@ -62,9 +62,9 @@ pub async fn list(State(web): State<Web>, visitor: Visitor) -> Result<Page, Fail
     let body = html! {
         h1 { "Algorithms" }
         p.lead { "What this server finds in sound: each with its definition, a picture, how near it is to its reference, and what it costs." }
-        @for family in families {
-            section aria-labelledby={ "family-" (family) } {
-                h2 id={ "family-" (family) } { (family) }
+        @for (number, family) in families.into_iter().enumerate() {
+            section.family aria-labelledby={ "family-" (number) } {
+                h2 id={ "family-" (number) } { (family) }
                 ul.tiles {
                     @for algorithm in known.items.iter().filter(|algorithm| algorithm.family == family) {
                         li {

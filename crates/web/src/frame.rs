@@ -15,7 +15,7 @@ use crate::failure::Failure;
 use crate::page::{Page, Section};
 use crate::session::Role;
 use crate::visitor::{Theme, Visitor};
-use crate::words::QUERY;
+use crate::words::{QUERY, isolated};
 
 /// Scripts, styles, pictures and requests come from this server, and from nowhere else; nothing inline is run or applied.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self'; \
@@ -94,7 +94,7 @@ fn document(web: &Web, visitor: &Visitor, page: &Page) -> Markup {
                     Theme::Light => "light",
                     Theme::Dark => "dark",
                 });
-                title { (page.title) " · Antiphon" }
+                title { (isolated(&page.title)) " · Antiphon" }
                 link rel="icon" type="image/svg+xml" href=(assets::path("mark.svg"));
                 link rel="stylesheet" href=(assets::path("antiphon.css"));
                 @if let Some(seconds) = page.again { meta http-equiv="refresh" content=(seconds); }

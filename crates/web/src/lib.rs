@@ -110,7 +110,6 @@ impl Web {
     }
 
     /// A router for a process whose API is elsewhere: it passes on what is the API's.
-    #[must_use]
     pub fn pass_on(&self) -> Router {
         api::pass_on(self.0.api.clone())
     }

@@ -4,7 +4,7 @@
 //! seconds with their rows of the preview (event `second`), the health of sensors (`health`), and what the pipeline is
 //! doing (`pipeline`). Each part begins again by itself when the API was away; a script whose stream ends begins it anew.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::time::Duration;
 
@@ -108,20 +108,18 @@ fn figures(web: Web, visitor: Visitor) -> impl Stream<Item = Event> {
 fn health(web: Web, visitor: Visitor, sensors: Vec<String>) -> impl Stream<Item = Event> {
     let ticks = tokio::time::interval(HEALTH_EVERY);
     futures::stream::unfold((web, visitor, sensors, ticks), |(web, visitor, sensors, mut ticks)| async move {
-        loop {
-            ticks.tick().await;
-            let asked = sensors.iter().map(async |sensor| {
-                let path = format!("/api/v1/sensors/{}", utf8_percent_encode(sensor, QUERY));
-                web.api().get::<Sensor>(&visitor, &path).await.ok()
-            });
-            let known = futures::future::join_all(asked).await;
-            let told = known.iter().flatten().map(|sensor| {
-                json!({ "id": sensor.id, "status": sensor.status, "last_heard": sensor.last_heard,
-                        "gaps_today": sensor.gaps_today, "seconds_today": sensor.seconds_today })
-            });
-            let data = json!({ "now": time::format(web.now()), "sensors": told.collect::<Vec<_>>() });
-            return Some((event("health", &data), (web, visitor, sensors, ticks)));
-        }
+        ticks.tick().await;
+        let asked = sensors.iter().map(async |sensor| {
+            let path = format!("/api/v1/sensors/{}", utf8_percent_encode(sensor, QUERY));
+            web.api().get::<Sensor>(&visitor, &path).await.ok()
+        });
+        let known = futures::future::join_all(asked).await;
+        let told = known.iter().flatten().map(|sensor| {
+            json!({ "id": sensor.id, "status": sensor.status, "last_heard": sensor.last_heard,
+                    "gaps_today": sensor.gaps_today, "seconds_today": sensor.seconds_today })
+        });
+        let data = json!({ "now": time::format(web.now()), "sensors": told.collect::<Vec<_>>() });
+        Some((event("health", &data), (web, visitor, sensors, ticks)))
     })
 }
 
@@ -210,10 +208,14 @@ impl Listening {
 
     async fn tell_past(&mut self, from: Micros, to: Micros) {
         let stretch = Stretch { kind: Kind::Sensor, id: &self.sensor, from, to };
-        let rows = preview(&self.web, &self.visitor, &stretch).await;
-        let seconds = (from / SECOND..to / SECOND).filter_map(|second| {
-            let rows = Rows::of(&rows, second * SECOND)?;
-            Some(json!({ "sensor": self.sensor, "time": time::format(second * SECOND), "rows": rows.data, "mask": rows.mask }))
+        let rows = preview(&self.web, &self.visitor, &stretch);
+        let level = stretch.ask(&self.web, &self.visitor, "&features=level.a&resolution=1s");
+        let (rows, level) = futures::join!(rows, level);
+        let levels: BTreeMap<Micros, f64> = level.iter().flat_map(|level| level.values(0)).collect();
+        let seconds = (from / SECOND..to / SECOND).map(|second| second * SECOND).filter_map(|second| {
+            let rows = Rows::of(&rows, second)?;
+            let (time, level) = (time::format(second), levels.get(&second));
+            Some(json!({ "sensor": self.sensor, "time": time, "level": level, "rows": rows.data, "mask": rows.mask }))
         });
         let seconds: Vec<Event> = seconds.map(|second| event("second", &second)).collect();
         self.waiting.extend(seconds);

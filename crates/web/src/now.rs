@@ -1,6 +1,7 @@
 //! The first page: what is heard now, by which sensors, and what the pipeline is doing.
 
 use antiphon_platform::clock::{Micros, SECOND};
+use antiphon_platform::http::time;
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use maud::{Markup, html};
@@ -24,6 +25,9 @@ const LIMIT: usize = 24;
 
 /// What the little curves show.
 const LITTLE: Micros = 600 * SECOND;
+
+/// What the scrolling pictures show.
+const SHOWN: Micros = 40 * SECOND;
 
 /// What `/readyz` says.
 #[derive(Deserialize)]
@@ -161,18 +165,23 @@ pub async fn card(web: &Web, visitor: &Visitor, sensor: &Sensor, now: Micros) ->
                 (badge(&sensor.status))
             }
             @if sensor.has_preview() {
+                @let last = sensor.last_heard.as_deref().and_then(|last| time::parse(last).ok());
+                @let is_fresh = last.is_some_and(|last| last > now - SHOWN);
                 div.screen {
                     canvas.scroll width="400" height="64" role="img" aria-label={ "Spectrogram of what " (sensor.title()) " hears, scrolling" } hidden {}
-                    noscript {
-                        img src={ (path) "/picture.png?last=40s&feature=mel.preview" } width="400" height="64" loading="lazy"
-                            alt={ "Spectrogram of the last 40 seconds of " (sensor.title()) };
+                    p.still-screen hidden[is_fresh] { "Nothing heard in the last 40 seconds" }
+                    @if is_fresh {
+                        noscript {
+                            img src={ (path) "/picture.png?last=40s&feature=mel.preview" } width="400" height="64" loading="lazy"
+                                alt={ "Spectrogram of the last 40 seconds of " (sensor.title()) };
+                        }
                     }
                 }
             }
             div.level {
                 div.bar role="meter" aria-label={ "Level of " (sensor.title()) } aria-valuemin=(least) aria-valuemax=(most)
-                    aria-valuenow=[last.as_ref().map(|(value, _)| format!("{value:.1}"))]
-                    aria-valuetext=[last.as_ref().map(|(value, unit)| format!("{value:.1} {unit}"))] { span.fill {} }
+                    aria-valuenow=(last.as_ref().map_or(least, |(value, _)| (value * 10.0).round() / 10.0))
+                    aria-valuetext=(last.as_ref().map_or(String::from("not heard"), |(value, unit)| format!("{value:.1} {unit}"))) { span.fill {} }
                 p.reading {
                     output.number data-level { @match &last { Some((value, _)) => { (words::decimal(*value, 1)) } None => { "–" } } }
                     " " span.unit { (unit) }

@@ -1,5 +1,7 @@
 //! Numbers, sizes and times as people read them.
 
+use std::borrow::Cow;
+
 use antiphon_platform::clock::{Micros, SECOND};
 use antiphon_platform::http::time;
 use chrono::{DateTime, TimeZone, Utc};
@@ -35,6 +37,13 @@ pub fn value(value: f64) -> String {
         _ => 3,
     };
     decimal(value, places)
+}
+
+/// A name where there is no markup, such as in a title: whichever way its letters run, those beside it keep their own.
+#[must_use]
+pub fn isolated(name: &str) -> Cow<'_, str> {
+    // First strong isolate, and pop directional isolate (UAX #9), which ends overrides within as well.
+    if name.is_ascii() { Cow::Borrowed(name) } else { Cow::Owned(format!("\u{2068}{name}\u{2069}")) }
 }
 
 /// A count, in groups of three digits.
@@ -130,7 +139,11 @@ pub fn ago(visitor: &Visitor, text: &str, now: Micros) -> Markup {
 /// The same in words.
 #[must_use]
 pub fn ago_words(since: Micros) -> String {
-    if since < 2 * SECOND { String::from("just now") } else { format!("{} ago", span(since / SECOND * SECOND)) }
+    match since / SECOND {
+        ..2 => String::from("just now"),
+        seconds @ 2..60 => format!("{seconds} s ago"),
+        seconds => format!("{} ago", span(seconds * SECOND)),
+    }
 }
 
 #[cfg(test)]
@@ -157,6 +170,12 @@ mod tests {
     }
 
     #[test]
+    fn names_do_not_turn_what_is_beside_them() {
+        assert_eq!(isolated("roof"), "roof");
+        assert_eq!(isolated("\u{202e}\u{5d0}"), "\u{2068}\u{202e}\u{5d0}\u{2069}");
+    }
+
+    #[test]
     fn times_are_told_by_the_clock_of_the_reader() {
         let midnight = 1_777_593_600 * SECOND;
         assert_eq!(instant(midnight, Tz::UTC), "1 May 2026, 00:00:00");
@@ -168,6 +187,7 @@ mod tests {
             (String::from("1.5 s"), String::from("42 s"), String::from("12 min"), String::from("3 h 20 min"))
         );
         assert_eq!((of(86_400.0), of(4.0 * 86_400.0)), (String::from("24 h"), String::from("4 d")));
-        assert_eq!((ago_words(1_500_000), ago_words(12_700_000)), (String::from("just now"), String::from("12 s ago")));
+        let ago = [1_500_000, 5_000_000, 12_700_000, 7_230_000_000].map(ago_words);
+        assert_eq!(ago, ["just now", "5 s ago", "12 s ago", "2 h ago"].map(String::from));
     }
 }
