@@ -3,11 +3,15 @@
 use std::cell::RefCell;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use antiphon_platform::clock::{Clock, SECOND};
 use serde_json::json;
 
-use super::{Answer, Antiphon, Client, PATIENCE, rfc3339, start, wav};
+use super::database::{stretch_to_a_year, wait_rolled_up};
+use super::results::{blocks, minute, publish};
+use super::{Answer, Antiphon, Client, MAY, PATIENCE, rfc3339, start, wav};
 
 /// Names that must not do anything but be read.
 pub const WICKED: [(&str, &str); 3] = [
@@ -136,13 +140,15 @@ impl Heard {
             assert_eq!(made.status, 201, "{made:?}");
             // The first has heard the last two minutes, with a gap; the others a little, long ago.
             let starts: Vec<i64> = if number == 0 { (3..12).chain(14..24).collect() } else { vec![500, 501] };
+            // The last has heard a second and no more.
+            let (starts, samples) = if number == 2 { (vec![500], 16_000) } else { (starts, 80_000) };
             for place in starts {
                 let begin = now - (place + 1) * 5 * SECOND;
                 let sent = client.send(
                     "POST",
                     &format!("{}?start={}", api(&format!("sensors/{id}/recordings")), rfc3339(begin)),
                     &[],
-                    &wav(place.unsigned_abs(), 16_000, 80_000),
+                    &wav(place.unsigned_abs(), 16_000, samples),
                 );
                 waits.push(sent.unwrap().json()["id"].as_str().unwrap().to_owned());
             }
@@ -156,8 +162,7 @@ impl Heard {
             &broken[..40],
         );
         let broken = broken.unwrap().json()["id"].as_str().unwrap().to_owned();
-        let song =
-            client.send("POST", &api("songs"), &[("x-filename", "tune.wav")], &wav(9, 22_050, 22_050 * 12)).unwrap();
+        let song = client.send("POST", &api("songs"), &[], &wicked_song(folder.path())).unwrap();
         assert_eq!(song.status, 202, "{song:?}");
         let song = song.json()["id"].as_str().unwrap().to_owned();
         for id in &waits {
@@ -171,6 +176,18 @@ impl Heard {
         let letters = client.get(&api("dead-letters")).unwrap().json();
         let letter = letters["items"][0]["id"].as_str().unwrap_or_else(|| panic!("{letters}")).to_owned();
         Self { folder, up, song, letter }
+    }
+
+    /// Lets the first sensor hear the fifteen seconds until now.
+    pub fn hear_on(&self) {
+        let client = Client::operator(&self.data());
+        let api = format!("{}/api/v1", self.up.url());
+        let begin = Clock::system().now() - 15 * SECOND;
+        let path = format!("{api}/sensors/{}/recordings?start={}", WICKED[0].0, rfc3339(begin));
+        let sent = client.send("POST", &path, &[], &wav(1, 16_000, 15 * 16_000)).unwrap().json();
+        let id = sent["id"].as_str().unwrap();
+        let stored = client.get(&format!("{api}/recordings/{id}?wait=30")).unwrap().json();
+        assert_eq!(stored["status"], "stored", "{stored}");
     }
 
     /// The data folder.
@@ -203,7 +220,46 @@ impl Heard {
     }
 }
 
+/// Twelve seconds whose tags must not do anything but be read: title, artist and album are those of [`WICKED`].
+fn wicked_song(folder: &Path) -> Vec<u8> {
+    let (source, tagged) = (folder.join("song.wav"), folder.join("song.flac"));
+    std::fs::write(&source, wav(9, 22_050, 22_050 * 12)).unwrap();
+    let mut command = Command::new("ffmpeg");
+    command.args(["-y", "-v", "error", "-i"]).arg(&source);
+    for (tag, (_, value)) in ["title", "artist", "album"].into_iter().zip(WICKED) {
+        command.arg("-metadata").arg(format!("{tag}={value}"));
+    }
+    assert!(command.arg(&tagged).status().unwrap().success());
+    std::fs::read(tagged).unwrap()
+}
+
 /// The key that `up` left in its folder.
 pub fn operator_key(data: &Path) -> String {
     std::fs::read_to_string(data.join("operator.key")).unwrap().trim().to_owned()
+}
+
+/// Makes a data folder whose sensor `roof` has heard a year from [`MAY`] on: one day of sound, again and again.
+pub fn a_year(data: &Path) {
+    const DAY: i64 = 86_400 * SECOND;
+    let up = start(data, &["up", "--listen", "127.0.0.1:0"], &[]);
+    let client = Client::operator(data);
+    let api = format!("{}/api/v1/sensors", up.url());
+    let sensor = json!({ "id": "roof", "name": "The roof", "plan": [{ "algorithm": "level" }] });
+    assert_eq!(client.post_json(&api, &sensor).status, 201);
+    let template = blocks(&["level"], 16_000, MAY, &wav(8, 16_000, 16_000 * 60));
+    publish(data, (0..24 * 60).map(|number| minute("roof", number, &template)).collect());
+    let range = format!("from={}&to={}", rfc3339(MAY), rfc3339(MAY + DAY));
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let page = client.get(&format!("{api}/roof/features?{range}&features=level.a&resolution=1h")).unwrap().json();
+        let rows = page["rows"].as_array().unwrap();
+        if rows.len() == 24 && rows.iter().all(|row| row[1] == 1.0) {
+            break;
+        }
+        assert!(Instant::now() < deadline, "a day is not stored: {rows:?}");
+        std::thread::park_timeout(Duration::from_millis(100));
+    }
+    wait_rolled_up(data, 0);
+    assert!(up.stop().success());
+    stretch_to_a_year(data, DAY, 0);
 }
