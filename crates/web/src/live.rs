@@ -38,7 +38,7 @@ const BANDS: usize = 64;
 const ROWS: usize = 10;
 
 /// Seconds before now that a stream begins with, so that pictures are not empty at first.
-const PAST: Micros = 40 * SECOND;
+const PAST: Micros = 45 * SECOND;
 
 /// What is older is of no use to who looks at what is heard now.
 const STALE: Micros = 120 * SECOND;
