@@ -21,7 +21,7 @@ objects() { docker compose exec -T objects weed shell; }
 make_secrets() {
     umask 077
     mkdir -p secrets
-    for role in owner "${database_roles[@]}" "${queue_roles[@]}"; do
+    for role in owner web "${database_roles[@]}" "${queue_roles[@]}"; do
         local file
         file="secrets/$(name "$role")_password"
         [ -s "$file" ] || head --bytes 24 /dev/urandom | base64 | tr --delete '+/=\n' >"$file"

@@ -4,6 +4,7 @@
 //! DATA/VERSION          the format of everything in it; a newer one is refused untouched
 //! DATA/antiphon.db      the database            DATA/queue/   the work queue
 //! DATA/blobs/           audio                   DATA/run/     who uses it now: one locked file a process
+//! DATA/web.key          what cookies of visitors are sealed with
 //! ```
 //!
 //! Several processes of one host may share it: their locks and SQLite's shared memory work there. Processes of
@@ -12,8 +13,8 @@
 //! system gives them, which is one clock for both.
 
 use std::fs::{self, File};
-use std::io;
-use std::os::unix::fs::FileExt;
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -124,6 +125,21 @@ impl DataFolder {
             }
         }
     }
+}
+
+/// Writes a line into a file that only its owner may read, all of it or nothing.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write_private(path: &Path, line: &str) -> io::Result<()> {
+    let written = path.with_extension("key.new");
+    let _ = fs::remove_file(&written);
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(&written)?;
+    file.write_all(line.as_bytes())?;
+    file.write_all(b"\n")?;
+    file.sync_all()?;
+    fs::rename(&written, path)?;
+    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
 }
 
 impl Drop for DataFolder {

@@ -349,9 +349,11 @@ fn router(wiring: &Wiring, config: &Config, checks: &Checks, metrics: Metrics) -
     let routes = document.paths.paths.keys().cloned().chain(own).collect();
     let origins: Result<Vec<_>, _> = config.texts("http.cors_origins")?.iter().map(|origin| origin.parse()).collect();
     let cors_origins = origins.context("http.cors_origins holds what is no origin")?;
+    let router = router.merge(health::routes(checks.clone(), metrics));
+    // A process without data passes its questions on, those about the API too.
     let router =
-        router.merge(openapi::routes(&openapi::complete(document))?).merge(health::routes(checks.clone(), metrics));
-    Ok(finish(router, Finish { routes, cors_origins }))
+        if wiring.serves_data() { router.merge(openapi::routes(&openapi::complete(document))?) } else { router };
+    wiring.around(finish(router, Finish { routes, cors_origins }), config)
 }
 
 fn names(roles: &[&'static Role]) -> String {

@@ -103,6 +103,17 @@ pub const ROLES: &[Role] = &[
         tables: tables::OF_QUERY,
     },
     Role {
+        name: "web",
+        does: "the pages, of what the API says over HTTP; passes on what is the API's",
+        listens: true,
+        database: Access::None,
+        blobs: Access::None,
+        publish: NO_TOPICS,
+        consume: NO_GROUPS,
+        consume_dead: NO_GROUPS,
+        tables: NO_TABLES,
+    },
+    Role {
         name: "analyze",
         does: "algorithm workers for sensor audio; the message holds all that they need",
         listens: false,
@@ -403,6 +414,8 @@ mod tests {
     fn roles_keep_to_the_design() {
         let analyze = find("analyze").unwrap();
         assert_eq!((analyze.database, analyze.blobs), (Access::None, Access::None));
+        let web = find("web").unwrap();
+        assert_eq!((web.database, web.blobs, web.uses_queue()), (Access::None, Access::None, false));
         let query = find("query").unwrap();
         assert_eq!((query.database, query.blobs, query.uses_queue()), (Access::Read, Access::None, false));
         let permitted = Permitted::of(&[analyze, query]);

@@ -96,6 +96,7 @@ pub const TABLES: &[&[Setting]] = &[
     antiphon_analysis::plan::SETTINGS,
     antiphon_analysis::receive::SETTINGS,
     antiphon_platform::telemetry::SETTINGS,
+    antiphon_web::SETTINGS,
 ];
 
 /// A setting that was given as an option: the option, the setting, the value.

@@ -1,6 +1,7 @@
 //! Wiring: opens what the role table permits, and hands each capability the handles that its roles may have.
 
 mod connections;
+mod cookies;
 mod locations;
 mod operator;
 mod routers;
@@ -32,7 +33,9 @@ use antiphon_platform::jobs::{self, Job, JobError, Outcome};
 use antiphon_platform::outbox;
 use antiphon_platform::queue::Queue;
 use antiphon_platform::sql;
+use antiphon_web::{Api, Web};
 use anyhow::{Context, Result, bail};
+use axum::Router;
 use futures::FutureExt;
 use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
@@ -42,7 +45,7 @@ pub use locations::{DATABASE, Location, Locations, PORTS, Port, QUEUE, Settled};
 
 use crate::commands::output::print_line;
 use crate::data_folder::DataFolder;
-use crate::roles::Role;
+use crate::roles::{Access, Role};
 use crate::supervise::Task;
 
 /// Recordings that media cuts at once in one process: each may be as large as an upload.
@@ -128,8 +131,9 @@ impl Wiring {
             local_token: token.as_ref(),
             requests_per_second: config.number("limits.requests_per_second")?,
         };
-        let listens = roles.iter().any(|role| role.listens);
-        let keys = if listens { Some(Keys::new(connections.reader("query")?, clock.clone(), &options)) } else { None };
+        let serves_data = roles.iter().any(|role| role.listens && role.database != Access::None);
+        let keys =
+            if serves_data { Some(Keys::new(connections.reader("query")?, clock.clone(), &options)) } else { None };
         let workers = config.integer("analyze.workers")?.and_then(|count| usize::try_from(count).ok());
         let workers = workers.unwrap_or_else(cpu::cores);
         let number = |key| -> Result<i64> { config.integer(key)?.with_context(|| format!("{key} is not set")) };
@@ -391,13 +395,47 @@ impl Wiring {
         }
     }
 
-    /// The routes of the started roles.
+    /// The routes of the started roles for data; those of pages are [put around them](Self::around).
     ///
     /// # Errors
     /// When a role lacks a connection that the role table gives it.
     pub fn router(&self) -> Result<OpenApiRouter> {
-        let is_api = self.roles.iter().any(|role| role.name == "api");
-        if is_api { routers::api(self) } else { routers::query_only(self) }
+        match (self.runs("api"), self.runs("query")) {
+            (true, _) => routers::api(self),
+            (false, true) => routers::query_only(self),
+            (false, false) => Ok(OpenApiRouter::default()),
+        }
+    }
+
+    /// The pages around the data, for the role `web`; otherwise the data alone.
+    ///
+    /// # Errors
+    /// When `web.api` is no address, or the secret of cookies cannot be kept.
+    pub fn around(&self, data: Router, config: &Config) -> Result<Router> {
+        if !self.runs("web") {
+            return Ok(data);
+        }
+        let secret = cookies::secret(config, self.folder.as_deref())?;
+        if self.runs("api") {
+            let web = Web::new(Api::Here(data.clone()), &secret, self.clock.clone());
+            return Ok(web.around(data));
+        }
+        let api = Api::at(&config.text("web.api")?.unwrap_or_default()).context("web.api leads nowhere")?;
+        let web = Web::new(api, &secret, self.clock.clone());
+        // What this process serves itself comes first: its health, and the routes of `query` if it runs too.
+        let passed = web.pass_on();
+        let others = if self.runs("query") { data } else { Router::new().merge(passed).fallback_service(data) };
+        Ok(web.around(others))
+    }
+
+    /// Whether one of the started roles answers questions about data.
+    #[must_use]
+    pub fn serves_data(&self) -> bool {
+        self.keys.is_some()
+    }
+
+    fn runs(&self, role: &str) -> bool {
+        self.roles.iter().any(|running| running.name == role)
     }
 
     /// Keeps the gauges of the queue's depths up to date, for as long as it is polled.

@@ -174,7 +174,7 @@ fn permitted(role: &Value) -> BTreeMap<&'static str, bool> {
 
 fn arguments(role: &str) -> Vec<&str> {
     match role {
-        "api" | "query" => vec!["run", role, "--strict", "--listen", "127.0.0.1:0"],
+        "api" | "query" | "web" => vec!["run", role, "--strict", "--listen", "127.0.0.1:0"],
         "job" => vec!["run", "job", "retention", "--strict"],
         _ => vec!["run", role, "--strict"],
     }

@@ -32,7 +32,7 @@ fn prepared(folder: &Path) -> PathBuf {
 
 fn arguments(role: &str) -> Vec<&str> {
     match role {
-        "api" | "query" => vec!["run", role, "--strict", "--listen", "127.0.0.1:0"],
+        "api" | "query" | "web" => vec!["run", role, "--strict", "--listen", "127.0.0.1:0"],
         _ => vec!["run", role, "--strict"],
     }
 }

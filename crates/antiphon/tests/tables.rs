@@ -10,22 +10,16 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use antiphon_analysis::ids::RecordingId;
-use antiphon_analysis::messages::Block;
-use antiphon_analysis::topics::{ALL, RESULTS};
-use antiphon_platform::clock::Clock;
-use antiphon_platform::db::{Database, Statement};
-use antiphon_platform::queue::files::FileQueue;
-use antiphon_platform::queue::{Access, Message, Queue};
 use antiphon_servers::notebook_folder;
 use serde_json::{Value, json};
+use support::database::{YEAR, execute, stretch_to_a_year, wait_rolled_up};
+use support::results::{minute, publish};
 use support::traffic::{Sent, recordings, send, wait_stored};
 use support::{Antiphon, Client, MAY, Numbers, PATIENCE, command, results, rfc3339, start, wav};
 
 const SECOND: i64 = 1_000_000;
 const MINUTE: i64 = 60 * SECOND;
 const DAY: i64 = 86_400 * SECOND;
-const YEAR: i64 = 365 * DAY;
 
 /// Formats of whole tables: name, media type, ending of file names.
 const TABLES: [(&str, &str, &str); 3] = [
@@ -76,26 +70,6 @@ impl Server {
     fn get(&self, path: &str) -> support::Answer {
         self.client.get(&format!("{}/api/v1/{path}", self.up.url())).unwrap()
     }
-}
-
-/// Publishes results as a worker would, beside whatever runs on the data folder.
-fn publish(data: &Path, messages: Vec<Message>) {
-    tokio::runtime::Runtime::new().unwrap().block_on(async {
-        let access = Access { publish: vec![RESULTS], consume: vec![], dead: vec![] };
-        let queue = FileQueue::open(&data.join("queue"), access, Clock::system()).await.unwrap();
-        queue.declare(&ALL).await.unwrap();
-        queue.publish(RESULTS, messages).await.unwrap();
-    });
-}
-
-/// The result of a minute of sound at a minute of the epoch.
-fn minute(sensor: &str, number: i64, template: &[Block]) -> Message {
-    let minute = MAY / MINUTE + number;
-    let mut id = number.to_be_bytes().to_vec();
-    id.resize(20, 9);
-    let blocks = template.iter().map(|block| Block { minute, ..block.clone() }).collect();
-    let range = (minute * MINUTE, (minute + 1) * MINUTE);
-    results::message(sensor, RecordingId::try_from(id.as_slice()).unwrap(), range, 16_000, blocks)
 }
 
 /// Waits until a sensor's revision shows that so many seconds from `MAY + from` on are stored.
@@ -342,55 +316,6 @@ fn a_table_that_breaks_off_leaves_no_file() {
     assert!(names.iter().all(|name| !name.to_string_lossy().ends_with(".part")), "{names:?}");
 }
 
-/// The database of a data folder, by hand.
-async fn database(data: &Path) -> Database {
-    let url = format!("sqlite:{}", data.join("antiphon.db").display());
-    let migrations =
-        [antiphon_identity::MIGRATIONS, antiphon_catalog::MIGRATIONS, antiphon_analysis::store::MIGRATIONS].concat();
-    Database::open(url, &migrations).await.unwrap()
-}
-
-/// A statement lives as long as the program; here there are few.
-fn by_hand(text: &str) -> Statement {
-    Statement { name: "by hand", text: String::leak(text.to_owned()) }
-}
-
-fn execute(data: &Path, statements: &[&str]) {
-    tokio::runtime::Runtime::new().unwrap().block_on(async {
-        let database = database(data).await;
-        let mut tx = database.write().await.unwrap();
-        for text in statements {
-            assert!(tx.execute(&by_hand(text), &[]).await.unwrap() > 0, "{text}");
-        }
-        tx.commit().await.unwrap();
-    });
-}
-
-/// Waits until every minute is a row of its own.
-fn wait_rolled_up(data: &Path) {
-    let deadline = std::time::Instant::now() + PATIENCE;
-    let stale = by_hand("select count(*) from stale where resolution = 60");
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let reader = runtime.block_on(database(data)).reader();
-    let count = || runtime.block_on(async { reader.read().await.unwrap().row(&stale, &[]).await.unwrap().unwrap() });
-    while count().get::<i64>(0).unwrap() > 0 {
-        assert!(std::time::Instant::now() < deadline, "minutes are still stale");
-        std::thread::park_timeout(std::time::Duration::from_millis(50));
-    }
-}
-
-/// Makes a year of the first minutes of a sensor: their cells again and again, and what was heard.
-fn stretch_to_a_year(data: &Path, minutes: i64) {
-    let copies = YEAR / (minutes * MINUTE);
-    let step = minutes * MINUTE;
-    let cells = format!(
-        "with recursive copies (number) as (select 1 union all select number + 1 from copies where number < {copies} - 1) \
-         insert into cells (source, layer, resolution, time, data) \
-         select source, layer, resolution, time + number * {step}, data from copies, cells where resolution = 60"
-    );
-    execute(data, &[&cells, &format!("update spans set finish = {}", MAY + YEAR)]);
-}
-
 /// The largest RssAnon of a process while something is done, in kB.
 fn largest_memory<T>(pid: u32, act: impl FnOnce() -> T) -> (u64, T) {
     let is_over = AtomicBool::new(false);
@@ -421,10 +346,10 @@ fn a_year_of_minutes_is_streamed_in_little_memory() {
     publish(&server.data(), (0..MINUTES).map(|number| minute("roof", number, &template)).collect());
     wait_heard(&server, "roof", 0, MINUTES as usize * 60);
     let data = server.data();
-    wait_rolled_up(&data);
+    wait_rolled_up(&data, 60);
     let Server { folder, up, client } = server;
     assert!(up.stop().success());
-    stretch_to_a_year(&data, MINUTES);
+    stretch_to_a_year(&data, MINUTES * MINUTE, 60);
     let up = start(&data, &["up", "--listen", "127.0.0.1:0"], &[]);
     let range = format!("from={}&to={}", rfc3339(MAY), rfc3339(MAY + YEAR));
     let path = format!("{}/api/v1/sensors/roof/features?{range}&resolution=1m&stat=leq,l90,max", up.url());

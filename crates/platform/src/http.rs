@@ -20,7 +20,7 @@ pub mod server;
 pub mod time;
 
 pub use body::{Json, UploadBody, parse_json, read_body, read_json};
-pub use layers::{Finish, finish};
+pub use layers::{Finish, finish, finish_pages};
 pub use limits::Limiter;
 pub use names::nearest;
 pub use paging::{Page, decode_cursor, encode_cursor};

@@ -7,6 +7,7 @@
 mod address;
 mod icy;
 
+use std::error::Error;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -17,6 +18,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
+use http_body::Body;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
@@ -188,23 +190,36 @@ impl Outbound {
     }
 
     async fn get_once(&self, url: &Url, headers: &[(&str, &str)]) -> Result<Response, OutboundError> {
+        let host = url.host_str().ok_or_else(no_host)?;
+        self.send(url, request(url, host, headers)?, PATIENCE).await
+    }
+
+    /// Sends a request as it is, on a connection of its own to where `url` leads; a redirect is an answer like any other.
+    /// The head of the answer may take `patience`, sending the request included.
+    ///
+    /// # Errors
+    /// An [`OutboundError`]; any status is an answer.
+    pub async fn send<B>(&self, url: &Url, request: Request<B>, patience: Duration) -> Result<Response, OutboundError>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
         let is_tls = match url.scheme() {
             "http" => false,
             "https" => true,
             other => return Err(OutboundError::Address(format!("{other}: is not fetched; http: and https: are"))),
         };
-        let host = url.host_str().ok_or_else(|| OutboundError::Address(String::from("the address has no host")))?;
+        let host = url.host_str().ok_or_else(no_host)?;
         let port = url.port_or_known_default().unwrap_or(80);
         let stream = self.connect(host, port).await?;
-        let request = request(url, host, headers)?;
         if is_tls {
             let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned())
                 .map_err(|_| OutboundError::Address(format!("{host} is no name that a certificate can hold")))?;
             let connecting = self.tls().await?.connect(name, stream);
             let stream = within("TLS", connecting).await?;
-            return exchange(stream, request, url).await;
+            return exchange(stream, request, url, patience).await;
         }
-        exchange(stream, request, url).await
+        exchange(stream, request, url, patience).await
     }
 
     /// Connects to the first address of a host that answers.
@@ -273,17 +288,24 @@ fn request(url: &Url, host: &str, headers: &[(&str, &str)]) -> Result<Request<Em
 }
 
 /// One request on a connection of its own.
-async fn exchange<S>(stream: S, request: Request<Empty<Bytes>>, url: &Url) -> Result<Response, OutboundError>
+async fn exchange<S, B>(
+    stream: S,
+    request: Request<B>,
+    url: &Url,
+    patience: Duration,
+) -> Result<Response, OutboundError>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let unreachable = |error: hyper::Error| OutboundError::Unreachable(format!("no answer: {error}"));
     let io = TokioIo::new(Icy::new(stream));
     let (mut sender, connection) =
         http1::Builder::new().max_buf_size(HEAD_LIMIT).handshake(io).await.map_err(unreachable)?;
     let connection = tokio::spawn(connection).abort_handle();
-    let answer = timeout(PATIENCE, sender.send_request(request)).await;
-    let answer = answer.map_err(|_| late("the answer")).and_then(|answer| answer.map_err(unreachable));
+    let answer = timeout(patience, sender.send_request(request)).await;
+    let answer = answer.map_err(|_| late("the answer", patience)).and_then(|answer| answer.map_err(unreachable));
     match answer {
         Ok(answer) => {
             let (parts, body) = answer.into_parts();
@@ -299,12 +321,16 @@ where
 async fn within<T>(what: &str, work: impl Future<Output = io::Result<T>>) -> Result<T, OutboundError> {
     match timeout(PATIENCE, work).await {
         Ok(done) => done.map_err(|error| OutboundError::Unreachable(format!("{what} failed: {error}"))),
-        Err(_) => Err(late(what)),
+        Err(_) => Err(late(what, PATIENCE)),
     }
 }
 
-fn late(what: &str) -> OutboundError {
-    OutboundError::Unreachable(format!("{what} took longer than {} s", PATIENCE.as_secs()))
+fn late(what: &str, patience: Duration) -> OutboundError {
+    OutboundError::Unreachable(format!("{what} took longer than {} s", patience.as_secs()))
+}
+
+fn no_host() -> OutboundError {
+    OutboundError::Address(String::from("the address has no host"))
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ pub mod colours;
 mod map;
 mod scale;
 
-pub use map::{Map, SHADES};
+pub use map::{Map, SHADES, shade};
 pub use png::EncodingError;
 pub use scale::Scale;
 

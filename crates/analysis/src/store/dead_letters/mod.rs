@@ -288,6 +288,14 @@ pub async fn show(tx: &mut ReadTransaction, id: &str) -> Result<Option<DeadLette
     tx.row(&GET, &[id.into()]).await?.as_ref().map(letter_of).transpose()
 }
 
+/// The message's body, if there is such a letter.
+///
+/// # Errors
+/// Those of the database.
+pub async fn body(tx: &mut ReadTransaction, id: &str) -> Result<Option<Vec<u8>>, DbError> {
+    tx.row(&GET, &[id.into()]).await?.map(|row| row.get(11)).transpose()
+}
+
 /// Drops a letter; whether there was one. The audio of a long recording waits in the blob store for a replay; now
 /// the retention job lets go of it.
 ///

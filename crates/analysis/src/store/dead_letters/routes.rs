@@ -5,12 +5,12 @@ use antiphon_platform::db::Database;
 use antiphon_platform::http::{Page, Params, Problem, decode_cursor, time};
 use axum::Json;
 use axum::extract::{Path, RawQuery, State};
-use http::StatusCode;
+use http::{StatusCode, header};
 use serde::Serialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{DeadLetter, drop_letter, list, replay, show};
+use super::{DeadLetter, body, drop_letter, list, replay, show};
 use crate::store::error::StoreError;
 
 /// What the routes use.
@@ -25,6 +25,7 @@ pub fn routes(api: Api) -> OpenApiRouter {
     OpenApiRouter::new()
         .routes(routes!(list_letters))
         .routes(routes!(get_letter, delete_letter))
+        .routes(routes!(get_body))
         .routes(routes!(replay_letter))
         .with_state(api)
 }
@@ -132,6 +133,28 @@ async fn get_letter(
     principal.may_operate()?;
     let letter = show(&mut api.db.read().await?, &id).await?;
     letter.map(|letter| Json(letter.into())).ok_or_else(|| no_such(&id))
+}
+
+/// The message itself, as it was sent: Protobuf by one of the schemas, with the audio that is in it.
+#[utoipa::path(
+    get, path = "/api/v1/dead-letters/{id}/body", tag = "dead letters", operation_id = "get_dead_letter_body",
+    params(("id" = String, Path, description = "The letter's id")),
+    responses(
+        (status = 200, description = "The message's bytes", body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = 401, description = "No valid key", body = Problem),
+        (status = 403, description = "Operators only", body = Problem),
+        (status = 404, description = "No such letter", body = Problem),
+        (status = 503, description = "The database cannot be used now", body = Problem),
+    )
+)]
+async fn get_body(
+    principal: Principal,
+    State(api): State<Api>,
+    Path(id): Path<String>,
+) -> Result<([(header::HeaderName, &'static str); 2], Vec<u8>), Problem> {
+    principal.may_operate()?;
+    let body = body(&mut api.db.read().await?, &id).await?.ok_or_else(|| no_such(&id))?;
+    Ok(([(header::CONTENT_TYPE, "application/octet-stream"), (header::CACHE_CONTROL, "private, no-store")], body))
 }
 
 /// Send a dead letter through its group again.

@@ -1,0 +1,263 @@
+//! What the API says, as far as pages tell it.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+/// One page of a list.
+#[derive(Debug, Deserialize)]
+pub struct List<T> {
+    /// What is on it.
+    pub items: Vec<T>,
+    /// The cursor of the next page.
+    pub next: Option<String>,
+}
+
+/// A sensor, and how it is doing.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Sensor {
+    /// Its id.
+    pub id: String,
+    /// What people call it.
+    pub name: Option<String>,
+    /// Degrees north.
+    pub latitude: Option<f64>,
+    /// Degrees east.
+    pub longitude: Option<f64>,
+    /// Its IANA zone.
+    pub timezone: Option<String>,
+    /// dB of a mean square of 1.
+    pub calibration: Option<f64>,
+    /// What it is analysed by.
+    pub plan: Vec<Planned>,
+    /// How long what is kept.
+    pub retention: Retention,
+    /// When it was deleted.
+    pub deleted_at: Option<String>,
+    /// `live`, `late`, `silent` or `never`.
+    pub status: String,
+    /// End of the newest stored audio.
+    pub last_heard: Option<String>,
+    /// How far its clock is behind the server's, in ms.
+    pub clock_skew_ms: Option<i64>,
+    /// Seconds heard since its midnight.
+    pub seconds_today: f64,
+    /// Gaps since its midnight.
+    pub gaps_today: u64,
+}
+
+/// One algorithm of a plan.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Planned {
+    /// Its name.
+    pub algorithm: String,
+    /// What of it; empty: what it gives by default.
+    #[serde(default)]
+    pub outputs: Vec<String>,
+}
+
+/// How long what is kept.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Retention {
+    /// Days of seconds.
+    pub one_second_days: u32,
+    /// Hours of the preview.
+    pub preview_hours: u32,
+    /// Days of audio.
+    pub audio_days: u32,
+}
+
+impl Sensor {
+    /// What people call it, else its id.
+    #[must_use]
+    pub fn title(&self) -> &str {
+        self.name.as_deref().filter(|name| !name.trim().is_empty()).unwrap_or(&self.id)
+    }
+
+    /// Whether rows for scrolling pictures are made of what it hears.
+    #[must_use]
+    pub fn has_preview(&self) -> bool {
+        self.plan
+            .iter()
+            .any(|planned| planned.algorithm == "mel" && planned.outputs.iter().any(|name| name == "preview"))
+    }
+
+    /// Whether an algorithm is in its plan.
+    #[must_use]
+    pub fn has(&self, algorithm: &str) -> bool {
+        self.plan.iter().any(|planned| planned.algorithm == algorithm)
+    }
+}
+
+/// A recording of a sensor.
+#[derive(Debug, Deserialize)]
+pub struct Recording {
+    /// Its id.
+    pub id: String,
+    /// When it begins.
+    pub start: String,
+    /// `accepted`, `stored` or `failed`.
+    pub status: String,
+    /// Seconds.
+    pub duration: Option<f64>,
+    /// Why it failed.
+    pub reason: Option<String>,
+}
+
+/// A song.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Song {
+    /// Its id.
+    pub id: String,
+    /// `accepted`, `stored` or `failed`.
+    pub status: String,
+    /// Why it failed.
+    pub reason: Option<String>,
+    /// Its title.
+    pub title: Option<String>,
+    /// Who plays.
+    pub artist: Option<String>,
+    /// What it is on.
+    pub album: Option<String>,
+    /// Seconds.
+    pub duration: Option<f64>,
+    /// Bytes of the file.
+    pub size: u64,
+    /// Its media type.
+    pub media_type: String,
+    /// When it came.
+    pub accepted_at: String,
+    /// Where its cover is.
+    pub cover: Option<String>,
+}
+
+impl Song {
+    /// Its title, else its id.
+    #[must_use]
+    pub fn title(&self) -> &str {
+        self.title.as_deref().filter(|title| !title.trim().is_empty()).unwrap_or(&self.id)
+    }
+}
+
+/// One value of a whole song.
+#[derive(Debug, Deserialize)]
+pub struct Summary {
+    /// Such as `loudness.integrated`.
+    pub name: String,
+    /// A number, a word, or null.
+    pub value: Value,
+    /// Its unit.
+    pub unit: String,
+}
+
+/// What has a beginning, an end and a label; times are seconds of a song.
+#[derive(Debug, Deserialize)]
+pub struct Mark {
+    /// Where it begins.
+    pub from: f64,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Who found it.
+    pub algorithm: String,
+}
+
+/// What was set aside.
+#[derive(Debug, Deserialize)]
+pub struct Letter {
+    /// Its id.
+    pub id: String,
+    /// Who set it aside.
+    pub group: String,
+    /// The message.
+    pub message: String,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Where it comes from.
+    pub source: String,
+    /// Why.
+    pub reason: String,
+    /// When.
+    pub died_at: String,
+    /// How often it was tried.
+    pub deliveries: u32,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// An algorithm.
+#[derive(Debug, Deserialize)]
+pub struct Algorithm {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: u32,
+    /// What it belongs with.
+    pub family: String,
+    /// What it is, in one line.
+    pub title: String,
+    /// What it measures.
+    pub about: String,
+    /// What it yields.
+    pub outputs: Vec<Output>,
+    /// What defines it.
+    #[serde(default)]
+    pub references: Vec<String>,
+    /// The sets that have it.
+    #[serde(default)]
+    pub plans: Vec<String>,
+}
+
+/// What an algorithm yields.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Output {
+    /// What to ask for.
+    pub name: String,
+    /// What it is, in one line.
+    pub title: String,
+    /// `series`, `annotation` or `summary`.
+    pub kind: String,
+    /// Its unit.
+    pub unit: String,
+    /// Values at each time.
+    pub dimensions: u32,
+    /// What each value is.
+    #[serde(default)]
+    pub labels: Vec<String>,
+    /// What is merged over time.
+    #[serde(default)]
+    pub stats: Vec<String>,
+}
+
+/// An answer of the range query.
+#[derive(Debug, Deserialize)]
+pub struct Features {
+    /// The resolution that was asked for, or chosen.
+    pub resolution: String,
+    /// What the values of a row are.
+    pub columns: Vec<Column>,
+    /// Time, coverage, values.
+    pub rows: Vec<Vec<Value>>,
+    /// What was not heard.
+    pub gaps: Vec<Gap>,
+    /// The cursor of the next page.
+    pub next: Option<String>,
+}
+
+/// A column of a range query.
+#[derive(Debug, Deserialize)]
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// Its unit.
+    pub unit: Option<String>,
+}
+
+/// A time that was not heard.
+#[derive(Debug, Deserialize)]
+pub struct Gap {
+    /// Begin.
+    pub from: Value,
+    /// End.
+    pub to: Value,
+}
