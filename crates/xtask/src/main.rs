@@ -6,6 +6,7 @@ mod libraries;
 mod metrics;
 mod servers;
 mod setup;
+mod site;
 mod structure;
 mod tasks;
 
@@ -56,6 +57,12 @@ enum Command {
     Structure,
     /// Builds and runs the examples of the libraries in projects of their own, as their READMEs say.
     Libraries,
+    /// Writes the documentation as pages for a browser; fails if a link in it leads nowhere.
+    Site {
+        /// The folder that they are written to; default target/site.
+        #[arg(long)]
+        out: Option<std::path::PathBuf>,
+    },
     /// Runs the benchmarks of docs/benchmarks.md and prints their tables.
     Bench(bench::Arguments),
 }
@@ -72,6 +79,7 @@ fn main() -> anyhow::Result<()> {
         Command::ReleaseSchemas => generate::release_schemas(),
         Command::Structure => structure::check(),
         Command::Libraries => libraries::check(),
+        Command::Site { out } => site::write(&out.unwrap_or_else(site::default_target)),
         Command::Bench(arguments) => bench::run(&arguments),
     }
 }
