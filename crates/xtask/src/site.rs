@@ -131,9 +131,7 @@ fn body(
             Event::Start(Tag::Link { link_type, dest_url, title, id }) => {
                 let address = found(&dest_url);
                 is_open.push(address.is_some());
-                events.extend(
-                    address.map(|to| Event::Start(Tag::Link { link_type, dest_url: to.into(), title, id })),
-                );
+                events.extend(address.map(|to| Event::Start(Tag::Link { link_type, dest_url: to.into(), title, id })));
             }
             Event::End(TagEnd::Link) => {
                 if is_open.pop().unwrap_or(false) {
@@ -237,7 +235,10 @@ mod tests {
         let (html, _) = body(&documents["README.md"], &documents, &mut faults);
         assert!(html.contains("<a href=\"docs/a.html#what-is-here\">the guide</a>"), "{html}");
         let (html, _) = body(&documents["docs/a.md"], &documents, &mut faults);
-        assert!(html.contains("<h2 id=\"what-is-here\">") && html.contains("<a href=\"../index.html\">up</a>"), "{html}");
+        assert!(
+            html.contains("<h2 id=\"what-is-here\">") && html.contains("<a href=\"../index.html\">up</a>"),
+            "{html}"
+        );
     }
 
     #[test]

@@ -119,7 +119,16 @@ pub fn breaches(dependencies: &Dependencies) -> Vec<String> {
 pub fn check() -> Result<()> {
     let mut found = breaches(&dependencies()?);
     let root = crate::generate::root();
-    for file in ["README.md", "ARCHITECTURE.md", "LICENSE-MIT", "LICENSE-APACHE", "Cargo.lock", "deny.toml"] {
+    for file in [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        "LICENSE-MIT",
+        "LICENSE-APACHE",
+        "Cargo.lock",
+        "deny.toml",
+    ] {
         if !root.join(file).is_file() {
             found.push(format!("{file} is missing"));
         }

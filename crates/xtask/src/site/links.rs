@@ -121,7 +121,8 @@ mod tests {
 
     #[test]
     fn headings_are_linked_as_github_links_them() {
-        let text = "# `level`: Sound levels, peak\n## Over a broker: AMQP and MQTT\n## A\n## A\n```\n# no heading\n```\n";
+        let text =
+            "# `level`: Sound levels, peak\n## Over a broker: AMQP and MQTT\n## A\n## A\n```\n# no heading\n```\n";
         let expected = ["level-sound-levels-peak", "over-a-broker-amqp-and-mqtt", "a", "a-1"];
         assert_eq!(headings(text).into_iter().map(|(_, anchor)| anchor).collect::<Vec<_>>(), expected);
     }
