@@ -189,9 +189,6 @@ async fn store(
     let is_new = tx.bulk_insert(&LETTERS, vec![row]).await? == 1;
     if let Some(about) = about.filter(|_| is_new && !death.reason.ends_with(KEPT)) {
         fail(&mut tx, clock, about, &death.reason).await?;
-        if let (false, Subject::Recording { name, .. }) = (keeps_audio, about) {
-            tx.execute(&AUDIO_UNWANTED, &[name.as_slice().into()]).await?;
-        }
     }
     tx.commit().await?;
     Ok(())
