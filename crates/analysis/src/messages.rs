@@ -130,6 +130,9 @@ pub struct LongRecording {
     /// What is playing, if the source says so.
     #[prost(string, tag = "10")]
     pub title: ::prost::alloc::string::String,
+    /// Whether the blob goes even if it cannot be cut, because only features are kept of the sensor.
+    #[prost(bool, tag = "11")]
+    pub features_only: bool,
 }
 /// Topic results: one part (at most 1 MiB) of what one group found in one piece.
 #[derive(Clone, PartialEq, ::prost::Message)]

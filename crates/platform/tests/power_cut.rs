@@ -123,7 +123,7 @@ async fn workload(seed: u64, syncs: Syncs) -> Arc<Trace> {
     let vfs = sqlite_vfs::register(Arc::clone(&trace)).unwrap();
     let disk: disk::SharedDisk = Arc::new(RecordedDisk(Arc::clone(&trace)));
 
-    let options = Options { disk: Arc::clone(&disk), vfs: Some(vfs), roll: 128 * 1024 };
+    let options = Options { disk: Arc::clone(&disk), vfs: Some(vfs), roll: 128 * 1024, ..Options::default() };
     let clock = Clock::manual(Clock::system().now());
     let queue = FileQueue::open_with(&folder.path().join("queue"), access(), clock.clone(), options).await.unwrap();
     queue.declare(&GROUPS).await.unwrap();

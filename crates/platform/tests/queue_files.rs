@@ -94,6 +94,27 @@ async fn a_segment_goes_when_every_group_has_finished_it() {
 }
 
 #[tokio::test]
+async fn what_is_consumed_goes_in_time_though_nothing_follows() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options { roll_after: Duration::from_millis(100), ..Options::default() };
+    let queue = FileQueue::open_with(folder.path(), full_access(), clock(), options).await.unwrap();
+    queue.declare(&groups()).await.unwrap();
+    let mut consumers = Vec::new();
+    for group in groups().into_iter().filter(|group| group.topic == topic()) {
+        consumers.push(queue.consume(group, 10).await.unwrap());
+    }
+    publish(&queue, 0..3).await;
+    for consumer in &mut consumers {
+        drain(consumer.as_mut(), 3).await;
+    }
+    until("removing the last segment", || segments(folder.path()).is_empty()).await;
+    publish(&queue, 3..4).await;
+    assert_eq!(drain(consumers[0].as_mut(), 1).await, BTreeSet::from([String::from("3")]));
+    let kept = segments(folder.path());
+    assert_eq!(kept.len(), 1, "the other group has not settled it");
+}
+
+#[tokio::test]
 async fn a_segment_that_is_missing_counts_as_consumed() {
     let folder = tempfile::tempdir().unwrap();
     let queue = open_rolling(folder.path(), 1000).await;

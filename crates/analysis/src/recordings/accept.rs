@@ -193,6 +193,7 @@ fn long_message(id: RecordingId, sensor: &Known, offer: Offer, plan: messages::P
         plan: Some(plan),
         blob: audio_key(id),
         keep: sensor.keeps_audio,
+        features_only: sensor.features_only,
         accepted_at: offer.arrived,
         audio,
         title: offer.title,

@@ -59,7 +59,7 @@ async fn handle(media: Media, delivery: Delivery) -> Result<(), QueueError> {
 }
 
 /// Cuts a recording and publishes its pieces, then removes its audio unless it is kept. The audio of one that broke
-/// off stays beside its dead letter, which can be replayed.
+/// off stays beside its dead letter, which can be replayed, unless only features are kept of its sensor.
 async fn publish_pieces(media: &Media, message: &Message) -> Result<(), Failure> {
     let long = messages::LongRecording::decode(message.body.clone())
         .map_err(|error| Failure::Permanent(format!("the message is no long recording: {error}")))?;
@@ -80,7 +80,7 @@ async fn publish_pieces(media: &Media, message: &Message) -> Result<(), Failure>
         let deadline = Instant::now() + TIME_LIMIT;
         cut(Task { start, lead_in, piece_bytes: PIECE_BYTES, deadline }, decoder, emit)
     };
-    compute_and_publish(&media.pool, compute, |piece: Piece| {
+    let published = compute_and_publish(&media.pool, compute, |piece: Piece| {
         let message = piece_of(&long, id, piece, &message.trace);
         let queue = Arc::clone(&media.queue);
         async move {
@@ -89,7 +89,11 @@ async fn publish_pieces(media: &Media, message: &Message) -> Result<(), Failure>
             Ok(())
         }
     })
-    .await?;
+    .await;
+    if long.features_only && matches!(published, Err(Failure::Permanent(_))) {
+        media.blobs.delete(&long.blob).await?;
+    }
+    published?;
     crash::point("media.after-pieces-before-delete");
     if !long.keep {
         media.blobs.delete(&long.blob).await?;

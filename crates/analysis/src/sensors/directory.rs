@@ -32,6 +32,8 @@ pub struct Known {
     pub plans: History,
     /// Whether its audio is kept after it was analysed.
     pub keeps_audio: bool,
+    /// Whether nothing that can be listened to may be kept of it, not even of what could not be analysed.
+    pub features_only: bool,
 }
 
 /// Looks sensors up. Cheap to clone; clones share what they remember.
@@ -112,15 +114,17 @@ impl Directory {
     async fn look_up(&self, sensor: &str, now: Micros) -> Result<Option<Arc<Known>>, DbError> {
         let generation = self.0.memory.lock().unwrap_or_else(PoisonError::into_inner).generation;
         let row = self.0.reader.read().await?.row(&FIND, &[sensor.into()]).await?;
+        let broken = |error: &dyn std::fmt::Display| DbError::Broken(format!("sensor {sensor}: {error}"));
         let known = match row {
-            Some(row) => Some(Arc::new(Known {
-                id: row.get(0)?,
-                plans: History::from_text(&row.get::<String>(1)?)
-                    .map_err(|error| DbError::Broken(format!("sensor {sensor}: {error}")))?,
-                keeps_audio: Retention::from_text(&row.get::<String>(2)?)
-                    .map_err(|error| DbError::Broken(format!("sensor {sensor}: {error}")))?
-                    .keeps_audio(),
-            })),
+            Some(row) => {
+                let retention = Retention::from_text(&row.get::<String>(2)?).map_err(|error| broken(&error))?;
+                Some(Arc::new(Known {
+                    id: row.get(0)?,
+                    plans: History::from_text(&row.get::<String>(1)?).map_err(|error| broken(&error))?,
+                    keeps_audio: retention.keeps_audio(),
+                    features_only: retention.features_only,
+                }))
+            }
             None => None,
         };
         let mut memory = self.0.memory.lock().unwrap_or_else(PoisonError::into_inner);

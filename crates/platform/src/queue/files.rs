@@ -65,13 +65,15 @@ pub struct Options {
     pub disk: SharedDisk,
     /// The name of the SQLite VFS for the state; the default one if there is none.
     pub vfs: Option<&'static str>,
-    /// A segment is sealed when it has grown over this many bytes, and the next one begun.
+    /// A segment is sealed when it has grown over this many bytes, and the next one begun;
     pub roll: u64,
+    /// or when it has been open for so long. What is consumed lies on the disk for no longer.
+    pub roll_after: Duration,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { disk: disk::local(), vfs: None, roll: segment::ROLL }
+        Self { disk: disk::local(), vfs: None, roll: segment::ROLL, roll_after: segment::ROLL_AFTER }
     }
 }
 
@@ -133,6 +135,7 @@ impl FileQueue {
             segments: Arc::new(AtomicU64::new(0)),
             trouble: Arc::default(),
             roll: options.roll,
+            roll_after: options.roll_after,
         };
         let engine = Engine {
             folder: folder.to_owned(),

@@ -3,8 +3,9 @@
 //! A broker's dead queue can be neither listed by sensor nor kept for long, so the letters move into a table, and
 //! the recording (or song) that they are about becomes `failed` with the reason, in one transaction. Its key is made
 //! of what died and when, so taking a letter twice makes one row. Letters hold people's audio: they go after
-//! [`DEAD_LETTERS_KEPT`](super::retention::DEAD_LETTERS_KEPT).
+//! [`DEAD_LETTERS_KEPT`](super::retention::DEAD_LETTERS_KEPT); those of sensors of which only features are kept never hold any.
 
+mod privacy;
 mod routes;
 
 use std::collections::BTreeSet;
@@ -39,7 +40,7 @@ const DELETE: Statement = sql!("../sql/dead_letter_delete.sql");
 const EXPIRED: Statement = sql!("../sql/dead_letters_expired.sql");
 const AUDIO_UNWANTED: Statement = sql!("../sql/recording_audio_unwanted.sql");
 
-pub(super) const STATEMENTS: &[Statement] = &[LIST, GET, DELETE, EXPIRED, AUDIO_UNWANTED];
+pub(super) const STATEMENTS: &[Statement] = &[LIST, GET, DELETE, EXPIRED, AUDIO_UNWANTED, privacy::ANY];
 
 const LETTERS: Bulk = Bulk {
     table: "dead_letters",
@@ -168,6 +169,8 @@ async fn store(
     about: Option<&Subject>,
 ) -> Result<(), StoreError> {
     let mut tx = db.write().await?;
+    let keeps_audio = privacy::may_keep_audio(&mut tx, group, message).await?;
+    let body = if keeps_audio { message.body.to_vec() } else { Vec::new() };
     // A broker's messages may say anything, and no text in the database of a server holds the character 0.
     let text = |text: &str| Value::Text(text.replace('\0', "\u{fffd}"));
     let row = vec![
@@ -178,7 +181,7 @@ async fn store(
         text(&message.source),
         message.time.into(),
         text(&message.trace),
-        Value::Bytes(message.body.to_vec()),
+        Value::Bytes(body),
         text(&death.reason),
         death.time.into(),
         death.deliveries.into(),
@@ -337,6 +340,11 @@ pub(super) async fn expire(db: &Database, time: Micros) -> Result<(), DbError> {
 pub async fn replay(tx: &mut WriteTransaction, id: &str) -> Result<bool, StoreError> {
     let Some(row) = tx.row(&GET, &[id.into()]).await? else { return Ok(false) };
     let letter = letter_of(&row)?;
+    if letter.size == 0 && privacy::holds_audio(&letter.group) {
+        return Err(StoreError::Refused(String::from(
+            "its audio was not kept, as the retention of its sensor says; it can only be dropped",
+        )));
+    }
     let ours = topics::ALL.into_iter().find(|group| group.name == letter.group);
     let group = ours.or_else(|| Group::foreign(&letter.group, topics::RECORDINGS)).ok_or_else(|| {
         StoreError::Refused(format!("this build has no group {}; run one that has, or drop the letter", letter.group))

@@ -59,11 +59,15 @@ pub struct Retention {
     /// Days for which audio is kept after it arrived, 0 (off) to 36,500.
     #[schema(example = 0)]
     pub audio_days: u32,
+    /// Privacy: of what this sensor hears, features are kept and nothing that can be listened to, not even of what could not be
+    /// analysed. `audio_days` must be 0.
+    #[schema(example = false)]
+    pub features_only: bool,
 }
 
 impl Default for Retention {
     fn default() -> Self {
-        Self { one_second_days: 90, preview_hours: 24, audio_days: 0 }
+        Self { one_second_days: 90, preview_hours: 24, audio_days: 0, features_only: false }
     }
 }
 
@@ -83,6 +87,12 @@ impl Retention {
                 let field = format!("retention.{name}");
                 return Err(Problem::bad_field(&field, format!("{field} must be {least} to {most}, not {value}")));
             }
+        }
+        if self.features_only && self.keeps_audio() {
+            return Err(Problem::bad_field(
+                "retention.features_only",
+                format!("retention.audio_days must be 0, not {}, where only features are kept", self.audio_days),
+            ));
         }
         Ok(())
     }

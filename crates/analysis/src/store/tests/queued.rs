@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::*;
+use crate::store::retention::Retention;
 use crate::topics::{ALL, ANALYZE, MEDIA, RECORDINGS, RESULTS};
 
 async fn queue(folder: &tempfile::TempDir, clock: &Clock) -> Arc<dyn Queue> {
@@ -166,6 +167,53 @@ async fn a_letter_is_taken_once_and_never_undoes_what_is_stored() {
     let path = format!("/api/v1/dead-letters/{}", letters[0].id);
     assert_eq!(request(&store, Principal::Operator, Method::DELETE, &path).await.0, StatusCode::NO_CONTENT);
     assert_eq!(request(&store, Principal::Operator, Method::DELETE, &path).await.0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_letter_holds_no_audio_where_only_features_are_kept() {
+    let (store, folder) = (Store::new().await, tempfile::tempdir().unwrap());
+    let queue = queue(&folder, &store.clock).await;
+    let made = Made::new(MAY, 10 * SECOND, 1);
+    let sizes = async || {
+        let letters = dead_letters::list(&mut store.db.read().await.unwrap(), None, 10).await.unwrap();
+        letters.into_iter().map(|letter| letter.size).collect::<Vec<_>>()
+    };
+    let take = async |group, message: Message| {
+        let delivery = antiphon_platform::queue::Delivery::new(message, 1, None, Box::new(Ignore));
+        dead_letters::take(&store.db, &store.clock, group, delivery).await.unwrap();
+    };
+    // Nobody says whose this is; where every sensor's audio may be kept, it is.
+    let nobodys = |text: &'static str| Message {
+        id: text.to_owned(),
+        source: String::new(),
+        body: bytes::Bytes::from_static(b"\xff\xff"),
+        ..audio(&made)
+    };
+    take(ANALYZE, nobodys("before")).await;
+    assert_eq!(sizes().await, [2]);
+    let retention = Retention { features_only: true, ..Retention::default() };
+    let text = format!(
+        "insert into sensors (id, plan, plan_version, retention, created_at) values ('{}', '[]', 1, '{}', 0)",
+        made.sensor,
+        retention.to_text()
+    );
+    store.execute(text).await;
+    store.clock.advance(SECOND);
+    queue.publish(RECORDINGS, vec![audio(&made)]).await.unwrap();
+    let mut analyze = queue.consume(ANALYZE, 1).await.unwrap();
+    die(&store, &queue, analyze.as_mut(), "no audio").await;
+    assert_eq!(store.status(&made).await.unwrap().reason.as_deref(), Some("no audio"));
+    store.clock.advance(SECOND);
+    take(ANALYZE, nobodys("after")).await;
+    assert_eq!(sizes().await, [0, 0, 2]);
+    // Features may stay.
+    store.clock.advance(SECOND);
+    take(crate::topics::WRITE, made.messages()[0].clone()).await;
+    assert!(sizes().await[0] > 100);
+    let letters = dead_letters::list(&mut store.db.read().await.unwrap(), None, 10).await.unwrap();
+    let path = format!("/api/v1/dead-letters/{}/replay", letters[1].id);
+    let (status, problem) = request(&store, Principal::Operator, Method::POST, &path).await;
+    assert_eq!(status, StatusCode::CONFLICT, "{problem}");
 }
 
 /// Settles nothing: the process died before its ack.

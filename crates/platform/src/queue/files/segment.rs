@@ -14,6 +14,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -27,6 +28,8 @@ pub(super) const HEADER: u64 = 32;
 pub(super) const PREFIX: usize = 8;
 /// Bytes of a full segment, if nothing else is asked for.
 pub(super) const ROLL: u64 = 64 * 1024 * 1024;
+/// How long a segment is open, if nothing else is asked for.
+pub(super) const ROLL_AFTER: Duration = Duration::from_secs(60);
 
 const MAGIC: &[u8; 8] = b"antiphnq";
 const VERSION: u32 = 1;

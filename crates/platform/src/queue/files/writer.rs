@@ -3,10 +3,10 @@
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -43,8 +43,10 @@ pub(super) struct Setting {
     pub(super) segments: Arc<AtomicU64>,
     /// Why the last publish failed, until one succeeds.
     pub(super) trouble: Arc<Mutex<Option<String>>>,
-    /// A segment is sealed when it has grown over this many bytes.
+    /// A segment is sealed when it has grown over this many bytes,
     pub(super) roll: u64,
+    /// or has been open for so long.
+    pub(super) roll_after: Duration,
 }
 
 /// A handle to the thread. Its channel is bounded by the permits that jobs hold.
@@ -92,11 +94,12 @@ struct Open {
     /// Everything before is durable.
     end: u64,
     records: u64,
+    begun: Instant,
 }
 
 impl Work {
     fn run(mut self, jobs: &Receiver<Job>) {
-        while let Ok(first) = jobs.recv() {
+        while let Some(first) = self.next(jobs) {
             let mut group = Vec::new();
             let mut size = 0;
             for job in std::iter::once(first).chain(jobs.try_iter()) {
@@ -113,6 +116,22 @@ impl Work {
             self.confirm(group, size);
         }
         self.seal();
+    }
+
+    /// The next job; `None` when there will be none. What was published is kept until its segment is sealed and consumed, so one to
+    /// which nothing is added is sealed as well.
+    fn next(&mut self, jobs: &Receiver<Job>) -> Option<Job> {
+        loop {
+            let Some(open) = &self.open else { return jobs.recv().ok() };
+            match jobs.recv_timeout(self.setting.roll_after.saturating_sub(open.begun.elapsed())) {
+                Ok(job) => return Some(job),
+                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.seal();
+                    self.setting.wake.topic(self.topic);
+                }
+            }
+        }
     }
 
     fn confirm(&mut self, mut group: Vec<Job>, size: u64) {
@@ -146,7 +165,8 @@ impl Work {
     /// Appends a group of jobs to the open segment, durably, or to none.
     fn append(&mut self, group: &mut [Job], size: u64) -> io::Result<()> {
         leave_reserve(&self.setting.folder, size)?;
-        if self.open.as_ref().is_some_and(|open| open.end >= self.setting.roll) {
+        let Setting { roll, roll_after, .. } = self.setting;
+        if self.open.as_ref().is_some_and(|open| open.end >= roll || open.begun.elapsed() >= roll_after) {
             self.seal();
         }
         let open = match &mut self.open {
@@ -182,7 +202,7 @@ impl Work {
         let mut salt = [0; 8];
         getrandom::fill(&mut salt).map_err(io::Error::other)?;
         let file = self.setting.disk.create(&path)?;
-        Ok(Open { file, path, salt: u64::from_le_bytes(salt), end: 0, records: 0 })
+        Ok(Open { file, path, salt: u64::from_le_bytes(salt), end: 0, records: 0, begun: Instant::now() })
     }
 }
 

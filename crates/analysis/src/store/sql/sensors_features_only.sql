@@ -1,0 +1,1 @@
+select id from sensors where retention like '%"features_only":true%' limit 1
