@@ -30,7 +30,8 @@ function show(entry, level) {
   entry.number.textContent = level.toFixed(1).replace("-", "\u2212");
   entry.bar.setAttribute("aria-valuenow", level.toFixed(1));
   entry.bar.setAttribute("aria-valuetext", `${level.toFixed(1)} ${unit}`);
-  entry.fill.style.transform = `scaleX(${Math.max(0, Math.min(1, (level - least) / (most - least)))})`;
+  const share = Math.max(0, Math.min(1, (level - least) / (most - least)));
+  entry.fill.setAttribute("width", `${(share * 100).toFixed(2)}%`);
 }
 
 function bytes(text) {

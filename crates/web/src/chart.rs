@@ -49,14 +49,7 @@ impl Scale {
     fn of(curve: &Curve<'_>) -> Option<Self> {
         let columns = [Some(curve.column), curve.band.map(|band| band.0), curve.band.map(|band| band.1)];
         let values = columns.into_iter().flatten().flat_map(|column| curve.series.values(column));
-        let mut values: Vec<f64> = values.map(|(_, value)| value).collect();
-        values.sort_by(f64::total_cmp);
-        let (mut least, most) = (*values.first()?, *values.last()?);
-        // Digital silence counts as -150 dB: a moment of it would press everything else against the top.
-        let usual = values[values.len() / FEW];
-        if usual - least > FAR_BELOW && curve.is_level() {
-            least = usual - FAR_BELOW / 6.0;
-        }
+        let (least, most) = ends(values.map(|(_, value)| value), curve.unit())?;
         let (least, most, step) = ticks::values(least, most);
         Some(Self { least, most, step })
     }
@@ -74,9 +67,21 @@ impl Scale {
 }
 
 impl Curve<'_> {
-    fn is_level(&self) -> bool {
-        self.series.columns.get(self.column).is_some_and(|(_, unit)| unit.starts_with("dB") || unit.starts_with("LU"))
+    fn unit(&self) -> &str {
+        self.series.columns.get(self.column).map_or("", |(_, unit)| unit)
     }
+}
+
+/// The least and the most of values that are worth room, if there are any.
+#[must_use]
+pub fn ends(values: impl Iterator<Item = f64>, unit: &str) -> Option<(f64, f64)> {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    let (least, most) = (*values.first()?, *values.last()?);
+    // Digital silence counts as -150 dB: a moment of it would press everything else against the top.
+    let usual = values[values.len() / FEW];
+    let is_level = unit.starts_with("dB") || unit.starts_with("LU");
+    if is_level && usual - least > FAR_BELOW { Some((usual - FAR_BELOW / 6.0, most)) } else { Some((least, most)) }
 }
 
 /// Draws it.

@@ -158,6 +158,7 @@ pub async fn card(web: &Web, visitor: &Visitor, sensor: &Sensor, now: Micros) ->
     let unit = last.as_ref().map_or("dBFS", |(_, unit)| unit.as_str());
     // Calibrated levels are above 0, others below full scale.
     let (least, most) = if unit == "dB" { (20.0, 110.0) } else { (-90.0, 0.0) };
+    let share = last.as_ref().map_or(0.0, |(value, _)| ((value - least) / (most - least)).clamp(0.0, 1.0));
     html! {
         article.card data-sensor=(sensor.id) data-status=(sensor.status) {
             header {
@@ -181,7 +182,9 @@ pub async fn card(web: &Web, visitor: &Visitor, sensor: &Sensor, now: Micros) ->
             div.level {
                 div.bar role="meter" aria-label={ "Level of " (sensor.title()) } aria-valuemin=(least) aria-valuemax=(most)
                     aria-valuenow=(last.as_ref().map_or(least, |(value, _)| (value * 10.0).round() / 10.0))
-                    aria-valuetext=(last.as_ref().map_or(String::from("not heard"), |(value, unit)| format!("{value:.1} {unit}"))) { span.fill {} }
+                    aria-valuetext=(last.as_ref().map_or(String::from("not heard"), |(value, unit)| format!("{value:.1} {unit}"))) {
+                        svg width="100%" height="8" aria-hidden="true" { rect.fill width=(chart::percent(share * 100.0)) height="8" rx="4" {} }
+                    }
                 p.reading {
                     output.number data-level { @match &last { Some((value, _)) => { (words::decimal(*value, 1)) } None => { "–" } } }
                     " " span.unit { (unit) }

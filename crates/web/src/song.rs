@@ -44,8 +44,8 @@ const SAID_FIRST: [(&str, &str); 8] = [
     ("loudness.integrated", "Loudness"),
     ("loudness.range", "Loudness range"),
     ("loudness.true_peak", "True peak"),
-    ("rhythm.confidence", "Sureness of the tempo"),
-    ("key.strength", "Sureness of the key"),
+    ("rhythm.confidence", "Sure of the tempo"),
+    ("key.strength", "Sure of the key"),
     ("loudness.track_gain", "ReplayGain"),
 ];
 
@@ -209,15 +209,15 @@ fn lane(name: &str, drawing: Markup, height: f64, values: &str) -> Markup {
 }
 
 fn feature_lane(lanes: &Series, stretch: &Stretch<'_>, column: usize, words: &str) -> Markup {
-    let (least, most) = lanes
-        .values(column)
-        .fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), (_, value)| (least.min(value), most.max(value)));
+    let unit = lanes.columns.get(column).map_or("", |(_, unit)| unit.as_str());
+    let (least, most) = chart::ends(lanes.values(column).map(|(_, value)| value), unit).unwrap_or_default();
     let (mut path, mut joined, mut values) = (String::new(), false, Vec::new());
     for row in &lanes.rows {
         let value = row.values.get(column).copied().flatten();
         if let Some(value) = value {
             let x = stretch.share(row.time + lanes.step / 2) * WIDE;
-            let y = LANE - 2.0 - (value - least) / (most - least).max(1e-9) * (LANE - 4.0);
+            let share = ((value - least) / (most - least).max(1e-9)).max(0.0);
+            let y = LANE - 2.0 - share * (LANE - 4.0);
             path.push_str(&format!("{}{x:.0} {y:.0}", if joined { "L" } else { "M" }));
             if !joined {
                 path.push_str("h0");
@@ -226,7 +226,6 @@ fn feature_lane(lanes: &Series, stretch: &Stretch<'_>, column: usize, words: &st
         joined = value.is_some();
         values.push(value.map(chart::short).unwrap_or_default());
     }
-    let unit = lanes.columns.get(column).map_or("", |(_, unit)| unit.as_str());
     let unit = if unit == "1" { String::new() } else { format!(" in {unit}") };
     let name = format!("{words}{unit}, {} to {}", words::value(least), words::value(most));
     lane(&name, html! { path.curve d=(PreEscaped(path)) {} }, LANE, &values.join(","))

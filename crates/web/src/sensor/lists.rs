@@ -13,8 +13,9 @@ use crate::series::{Series, Stretch};
 use crate::visitor::Visitor;
 use crate::words::{self, QUERY};
 
-/// Recordings and gaps that are listed.
-const LISTED: usize = 12;
+/// Recordings that are listed, and gaps.
+const RECORDINGS: usize = 6;
+const GAPS: usize = 12;
 /// Links to the range in the formats of tables.
 pub fn downloads(stretch: &Stretch<'_>, output: &Output, asked: &Asked) -> Markup {
     let feature = utf8_percent_encode(&output.name, QUERY);
@@ -40,11 +41,11 @@ pub fn gaps(visitor: &Visitor, series: &Series) -> Markup {
             details.gaps {
                 summary { (words::counted(series.gaps.len() as u64, "gap")) " in this range" }
                 ul {
-                    @for (from, to) in series.gaps.iter().rev().take(LISTED) {
+                    @for (from, to) in series.gaps.iter().rev().take(GAPS) {
                         li { (words::at(visitor, *from)) " to " (words::at(visitor, *to)) ", " (words::span(to - from)) }
                     }
                 }
-                @if series.gaps.len() > LISTED { p.quiet { "The newest " (LISTED) " are listed." } }
+                @if series.gaps.len() > GAPS { p.quiet { "The newest " (GAPS) " are listed." } }
             }
         }
     }
@@ -72,12 +73,12 @@ pub async fn recordings(
         let part = Stretch { from, to: newest, ..*stretch };
         let page: List<Recording> = web.api().get(visitor, &part.path("recordings", "&limit=200")).await?;
         found = page.items;
-        if found.len() >= LISTED || from == stretch.from {
+        if found.len() >= RECORDINGS || from == stretch.from {
             break;
         }
     }
     found.reverse();
-    found.truncate(LISTED);
+    found.truncate(RECORDINGS);
     let kept = sensor.retention.audio_days > 0;
     Ok(html! {
         section aria-labelledby="recordings" {
