@@ -176,7 +176,11 @@ fn check_plan(algorithms: &[Choice], calibration: Option<f64>, known: &Known) ->
     Ok(())
 }
 
-fn checked_name(name: &str) -> Result<String, Problem> {
+/// A name as people give it, trimmed and in one Unicode form.
+///
+/// # Errors
+/// 400 that names `name`.
+pub(crate) fn checked_name(name: &str) -> Result<String, Problem> {
     let name: String = name.trim().nfc().take(NAME_LENGTH + 1).collect();
     let length = name.chars().count();
     if !(1..=NAME_LENGTH).contains(&length) || name.chars().any(char::is_control) {

@@ -1,0 +1,1 @@
+delete from deliveries where hook = $1
