@@ -158,7 +158,10 @@ async fn failures_are_tried_again_in_order_and_end_after_a_day(engine: Engine) {
         assert!(attempts < 100);
     }
     let found = delivery(&mut world.read().await, "a/1").await.unwrap().unwrap();
-    assert_eq!((found.state, found.status, found.problem.as_deref()), (State::GivenUp, Some(500), Some("it answered 500")));
+    assert_eq!(
+        (found.state, found.status, found.problem.as_deref()),
+        (State::GivenUp, Some(500), Some("it answered 500"))
+    );
     let took = world.clock.now() - START;
     assert!((20 * 3_600 * SECOND..=24 * 3_600 * SECOND).contains(&took), "{took}");
     assert!((20..=32).contains(&attempts), "{attempts}");

@@ -214,7 +214,10 @@ mod tests {
     #[test]
     fn a_threshold_is_enough() {
         let found = made(r#"{"sensor":"roof","threshold":-20}"#).unwrap();
-        assert_eq!((found.feature.as_str(), found.side, found.seconds, found.off_seconds), ("level.a", Side::Above, 10, 10));
+        assert_eq!(
+            (found.feature.as_str(), found.side, found.seconds, found.off_seconds),
+            ("level.a", Side::Above, 10, 10)
+        );
         assert_eq!(Definition::from_text(&found.to_text()).unwrap(), found);
     }
 

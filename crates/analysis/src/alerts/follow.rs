@@ -184,7 +184,8 @@ async fn read(
     looking: &mut [Looking],
 ) -> Result<(), StoreError> {
     let looks_here = |one: &Looking| {
-        one.window.is_some() && one.column.as_ref().and_then(|column| column.layer(layers)).is_some_and(|found| found == layer)
+        one.window.is_some()
+            && one.column.as_ref().and_then(|column| column.layer(layers)).is_some_and(|found| found == layer)
     };
     let here: BTreeSet<usize> = (0..looking.len()).filter(|index| looks_here(&looking[*index])).collect();
     let windows = || here.iter().filter_map(|index| looking[*index].window);

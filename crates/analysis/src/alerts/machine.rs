@@ -277,7 +277,11 @@ mod tests {
         let rule = rule(5, 5);
         let standing = Standing { is_on: false, floor: 0, position: 100_000 };
         assert_eq!(standing.window(&rule, 100_000 - LATE, 100_000), Some((100_000 - LATE - 15, 100_000)));
-        assert_eq!(standing.window(&rule, 50, 100_000), Some((100_000 - LATE - 15, 100_000)), "what is newer may have changed too");
+        assert_eq!(
+            standing.window(&rule, 50, 100_000),
+            Some((100_000 - LATE - 15, 100_000)),
+            "what is newer may have changed too"
+        );
         assert_eq!(standing.window(&rule, 100_000, 100_000), None);
         assert_eq!(standing.window(&rule, 100_003, 100_005), Some((99_985, 100_005)));
         let decided = Standing { floor: 99_999, ..standing };

@@ -40,7 +40,13 @@ pub(super) fn of_test(alert: &Alert, mark: &str, column: &str, unit: &str, now: 
         "timestamp": time::format(now),
         "data": { "test": true, "alert": about(alert, column, unit) },
     });
-    Notice { id: format!("{}/test-{mark}", alert.id), number: 0, not_before: now, test: true, body: body.to_string().into() }
+    Notice {
+        id: format!("{}/test-{mark}", alert.id),
+        number: 0,
+        not_before: now,
+        test: true,
+        body: body.to_string().into(),
+    }
 }
 
 fn about(alert: &Alert, column: &str, unit: &str) -> serde_json::Value {

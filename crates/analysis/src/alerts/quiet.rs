@@ -32,9 +32,11 @@ impl QuietHours {
     }
 
     fn holds(&self, minute: i64) -> bool {
-        self.minutes().is_some_and(|(from, to)| {
-            if from < to { (from..to).contains(&minute) } else { minute >= from || minute < to }
-        })
+        self.minutes().is_some_and(
+            |(from, to)| {
+                if from < to { (from..to).contains(&minute) } else { minute >= from || minute < to }
+            },
+        )
     }
 }
 
@@ -59,7 +61,10 @@ pub(super) fn check(quiet: &[QuietHours]) -> Result<(), Problem> {
         match hours.minutes() {
             None => return Err(Problem::bad_field("quiet", "from and to are times of day such as 22:00")),
             Some((from, to)) if from == to => {
-                return Err(Problem::bad_field("quiet", "from and to are the same; to send nothing, take the web hook away"));
+                return Err(Problem::bad_field(
+                    "quiet",
+                    "from and to are the same; to send nothing, take the web hook away",
+                ));
             }
             Some(_) => {}
         }

@@ -270,10 +270,8 @@ async fn create(
     rows::insert(&mut tx, &stored).await?;
     let alert = view(&mut tx, stored).await?;
     tx.commit().await?;
-    let headers = [
-        (header::LOCATION, format!("/api/v1/alerts/{}", alert.id)),
-        (header::CACHE_CONTROL, String::from("no-store")),
-    ];
+    let headers =
+        [(header::LOCATION, format!("/api/v1/alerts/{}", alert.id)), (header::CACHE_CONTROL, String::from("no-store"))];
     let secret = made.map(|made| made.secret.text());
     Ok((StatusCode::CREATED, headers, Json(NewAlertView { alert, secret })))
 }

@@ -21,20 +21,8 @@ const COUNT: Statement = sql!("sql/count.sql");
 const GET: Statement = sql!("sql/get.sql");
 const LIST: Statement = sql!("sql/list.sql");
 
-pub(super) const STATEMENTS: &[Statement] = &[
-    DUE,
-    ADVANCE,
-    CHANGE_INSERT,
-    CHANGES,
-    INSERT,
-    UPDATE,
-    DELETE,
-    CHANGES_DELETE,
-    CHANGES_EXPIRE,
-    COUNT,
-    GET,
-    LIST,
-];
+pub(super) const STATEMENTS: &[Statement] =
+    &[DUE, ADVANCE, CHANGE_INSERT, CHANGES, INSERT, UPDATE, DELETE, CHANGES_DELETE, CHANGES_EXPIRE, COUNT, GET, LIST];
 
 /// The tables of alerts.
 pub const MIGRATIONS: &[Migration] = &[Migration {

@@ -28,7 +28,8 @@ impl World {
     async fn on(engine: Engine) -> Self {
         let mut store = Store::on(engine).await;
         store.clock = Clock::manual(MAY);
-        let more = [crate::store::tests::migrations(), MIGRATIONS.to_vec(), antiphon_notify::MIGRATIONS.to_vec()].concat();
+        let more =
+            [crate::store::tests::migrations(), MIGRATIONS.to_vec(), antiphon_notify::MIGRATIONS.to_vec()].concat();
         let db = Database::open(store.url.as_str(), &more).await.unwrap();
         let plan = History::new(sensor_default(), None).to_text();
         let retention = Retention::default().to_text();
@@ -79,8 +80,7 @@ impl World {
     }
 
     async fn outbox(&self) -> Vec<(String, Value)> {
-        let statement =
-            Statement { name: "test", text: "select message_id, body from outbox order by number" };
+        let statement = Statement { name: "test", text: "select message_id, body from outbox order by number" };
         let rows = self.db.read().await.unwrap().rows(&statement, &[]).await.unwrap();
         rows.iter()
             .map(|row| {
@@ -182,7 +182,10 @@ async fn quiet_hours_hold_and_tests_do_not_wait(engine: Engine) {
     let rows = world.db.read().await.unwrap().rows(&statement, &[]).await.unwrap();
     let notices: Vec<antiphon_notify::messages::Notice> =
         rows.iter().map(|row| prost::Message::decode(row.get::<Vec<u8>>(0).unwrap().as_slice()).unwrap()).collect();
-    assert_eq!(notices.iter().map(|notice| notice.not_before).collect::<Vec<Micros>>(), [MAY + 4 * 3_600 * SECOND, MAY]);
+    assert_eq!(
+        notices.iter().map(|notice| notice.not_before).collect::<Vec<Micros>>(),
+        [MAY + 4 * 3_600 * SECOND, MAY]
+    );
     assert!(notices[1].test && test["id"].as_str().unwrap().starts_with(&format!("{alert}/test-")));
     assert_eq!(world.outbox().await[1].1["type"], "alert.test");
 }
@@ -193,7 +196,10 @@ async fn an_alert_is_made_read_changed_and_deleted(engine: Engine) {
     assert!(made["secret"].as_str().unwrap().starts_with("whsec_"), "{made}");
     let id = made["id"].as_str().unwrap();
     let (_, read) = world.send("GET", &format!("/{id}"), None).await;
-    assert_eq!((read.get("secret"), &read["webhook"], &read["state"]), (None, &json!("https://example.org"), &json!("off")));
+    assert_eq!(
+        (read.get("secret"), &read["webhook"], &read["state"]),
+        (None, &json!("https://example.org"), &json!("off"))
+    );
     let (_, page) = world.send("GET", "?sensor=roof", None).await;
     assert_eq!((page["items"].as_array().unwrap().len(), &page["items"][0]), (1, &read));
     let (_, other) = world.send("GET", "?sensor=river", None).await;

@@ -48,12 +48,20 @@ impl SecondColumn {
             None if dimensions == 1 => 0,
             Some(dimension) if dimensions > 1 && dimension < dimensions => dimension,
             _ => {
-                let detail = format!("{} has {dimensions} columns, {} to {}", one.name(), one.column(0), one.column(dimensions - 1));
+                let detail = format!(
+                    "{} has {dimensions} columns, {} to {}",
+                    one.name(),
+                    one.column(0),
+                    one.column(dimensions - 1)
+                );
                 return Err(of_feature(Problem::bad_field("feature", detail)).hint(Some(one.column(0))));
             }
         };
         if one.is_preview() {
-            return Err(Problem::bad_field("feature", format!("{} is a picture; it has no values by the second", one.name())));
+            return Err(Problem::bad_field(
+                "feature",
+                format!("{} is a picture; it has no values by the second", one.name()),
+            ));
         }
         if stat.is_some_and(noise::is_noise) {
             return Err(Problem::bad_field("stat", "this is a figure of whole days; an alert needs one of seconds"));
@@ -131,9 +139,17 @@ mod tests {
     #[test]
     fn what_is_not_one_column_is_refused() {
         let refused = |feature: &str, stat: Option<&str>| name(feature, stat).unwrap_err();
-        for (feature, field) in
-            [("level", "feature"), ("mel", "feature"), ("mel.6400", "feature"), ("level.a.0", "feature"), ("levl.a", "feature"), ("silence", "feature"), ("mel.preview", "feature"), ("mel.-1", "feature"), ("", "feature")]
-        {
+        for (feature, field) in [
+            ("level", "feature"),
+            ("mel", "feature"),
+            ("mel.6400", "feature"),
+            ("level.a.0", "feature"),
+            ("levl.a", "feature"),
+            ("silence", "feature"),
+            ("mel.preview", "feature"),
+            ("mel.-1", "feature"),
+            ("", "feature"),
+        ] {
             let problem = refused(feature, None);
             assert_eq!((problem.status, problem.field.as_deref()), (400, Some(field)), "{feature}");
         }
