@@ -31,6 +31,9 @@ const LARGEST: usize = 64 * 1024;
 const LOOK: Duration = Duration::from_secs(30);
 const AWAY: Duration = Duration::from_secs(1);
 
+/// Between two looks that others' commits cause: what is due by its time does not wait for this.
+const PACE: Duration = Duration::from_millis(100);
+
 /// What sending needs. Cheap to clone.
 #[derive(Clone)]
 pub struct Sending {
@@ -104,7 +107,7 @@ fn read(id: &str, body: &[u8]) -> Result<messages::Notice, String> {
 /// Sends what is due until `stop` fires. Several may do so, in one process or many.
 pub async fn send(sending: Sending, stop: CancellationToken) {
     let reader = sending.database.reader();
-    loop {
+    while !stop.is_cancelled() {
         let pause = match send_due(&sending).await {
             Ok((0, next)) => {
                 let until = next.map_or(LOOK, |next| span(next - sending.clock.now()));
@@ -116,13 +119,14 @@ pub async fn send(sending: Sending, stop: CancellationToken) {
                 AWAY
             }
         };
+        let changed = async {
+            tokio::time::sleep(PACE).await;
+            reader.changed().await;
+        };
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(pause) => {}
-            () = reader.changed() => {}
-        }
-        if stop.is_cancelled() {
-            return;
+            () = changed => {}
         }
     }
 }

@@ -326,10 +326,12 @@ async fn get(
     principal: Principal,
     Extracted(api): Extracted<Api>,
     Path(alert): Path<String>,
+    RawQuery(query): RawQuery,
 ) -> Result<Json<AlertView>, Problem> {
     principal.may_read()?;
     let mut tx = api.database.read().await?;
     let stored = rows::get(&mut tx, &alert).await?.ok_or_else(unknown)?;
+    Params::parse(query.as_deref(), &[])?;
     Ok(Json(view(&mut tx, stored).await?))
 }
 
