@@ -22,13 +22,16 @@ const LEASE_ONE: Statement = sql!("sql/delivery_lease.sql");
 const LATER: Statement = sql!("sql/delivery_later.sql");
 const END: Statement = sql!("sql/delivery_end.sql");
 const NEXT: Statement = sql!("sql/deliveries_next.sql");
+const OVERTAKEN: Statement = sql!("sql/deliveries_overtaken.sql");
+const LONG: Statement = sql!("sql/deliveries_long.sql");
+const SHORTEN: Statement = sql!("sql/deliveries_shorten.sql");
 const WAITING: Statement = sql!("sql/deliveries_waiting.sql");
 const EXPIRE: Statement = sql!("sql/deliveries_expire.sql");
 const GET: Statement = sql!("sql/delivery_get.sql");
 const LAST_TEST: Statement = sql!("sql/delivery_last_test.sql");
 
 pub(crate) const STATEMENTS: &[Statement] =
-    &[INSERT, DUE, LEASE_ONE, LATER, END, NEXT, WAITING, EXPIRE, GET, LAST_TEST];
+    &[INSERT, DUE, LEASE_ONE, LATER, END, NEXT, OVERTAKEN, LONG, SHORTEN, WAITING, EXPIRE, GET, LAST_TEST];
 
 /// The longest that one attempt may last.
 pub(crate) const ATTEMPT: Duration = Duration::from_secs(20);
@@ -55,6 +58,15 @@ const TEST_ATTEMPTS: u32 = 3;
 /// How long it is known what became of a notice.
 const KEPT: Duration = Duration::from_secs(400 * 24 * 3_600);
 
+/// Notices of one hook that are known longer than they wait: the newest.
+const MOST_KEPT: i64 = 10_000;
+
+/// Notices of one hook that wait, at most: a receiver that is down for long is told the newest ones, and fills no disk.
+const MOST_WAITING: i64 = 1_000;
+
+/// The body of what has ended.
+const NOTHING: &[u8] = &[];
+
 /// The most bytes of an explanation.
 const PROBLEM: usize = 500;
 
@@ -65,7 +77,7 @@ pub enum State {
     Waiting,
     /// The receiver answered 2xx.
     Arrived,
-    /// It was not taken in a day, or the receiver said 410.
+    /// It was not taken in a day, the receiver said 410, or too many newer ones wait.
     GivenUp,
 }
 
@@ -109,7 +121,8 @@ pub(crate) struct Outcome {
     pub(crate) is_final: bool,
 }
 
-/// Keeps a notice, unless it is there or its hook is gone.
+/// Keeps a notice, unless it is there or its hook is gone. Those that wait longest make room: beside a test no older test
+/// waits, and beside others the newest [`MOST_WAITING`].
 pub(crate) async fn keep(
     tx: &mut WriteTransaction,
     id: &str,
@@ -125,7 +138,26 @@ pub(crate) async fn keep(
         now.max(notice.not_before).into(),
         now.max(notice.not_before).into(),
     ];
-    tx.execute(&INSERT, &values).await.map(drop)
+    if tx.execute(&INSERT, &values).await? == 0 {
+        return Ok(());
+    }
+    let (last, why) = match notice.test {
+        true => (notice.number, String::from("a newer test was sent instead")),
+        false => {
+            let why = format!("it was not taken before {MOST_WAITING} newer ones waited");
+            (notice.number.saturating_sub(MOST_WAITING), why)
+        }
+    };
+    let values = [
+        notice.hook.as_str().into(),
+        notice.test.into(),
+        last.into(),
+        now.into(),
+        why.into(),
+        NOTHING.into(),
+        id.into(),
+    ];
+    tx.execute(&OVERTAKEN, &values).await.map(drop)
 }
 
 /// Takes at most `most` notices that are due, the longest due first; of each hook one that is no test.
@@ -168,7 +200,7 @@ pub(crate) async fn note(db: &Database, due: &Due, outcome: &Outcome, now: Micro
         let rest = [next.into(), outcome.status.into(), problem.into()];
         tx.execute(&LATER, &[&key[..], &rest].concat()).await?;
     } else {
-        let rest = [now.into(), arrived.into(), outcome.status.into(), problem.into()];
+        let rest = [now.into(), arrived.into(), outcome.status.into(), problem.into(), NOTHING.into()];
         tx.execute(&END, &[&key[..], &rest].concat()).await?;
     }
     tx.commit().await?;
@@ -198,13 +230,17 @@ pub async fn last_test(tx: &mut ReadTransaction, hook: &Hook) -> Result<Option<D
     tx.row(&LAST_TEST, &[hook.into()]).await?.as_ref().map(delivery_of).transpose()
 }
 
-/// Forgets what ended long ago.
+/// Forgets what ended long ago, and of each hook all but the newest [`MOST_KEPT`].
 ///
 /// # Errors
 /// Those of the database.
 pub async fn expire(db: &Database, now: Micros) -> Result<(), DbError> {
     let mut tx = db.write().await?;
     tx.execute(&EXPIRE, &[(now - micros(KEPT)).into()]).await?;
+    for row in tx.rows(&LONG, &[MOST_KEPT.into()]).await? {
+        let (hook, newest): (String, i64) = (row.get(0)?, row.get(1)?);
+        tx.execute(&SHORTEN, &[hook.into(), (newest - MOST_KEPT).into()]).await?;
+    }
     tx.commit().await
 }
 

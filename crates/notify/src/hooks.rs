@@ -88,7 +88,7 @@ pub async fn make(tx: &mut WriteTransaction, url: &Url, now: Micros) -> Result<N
     Ok(NewHook { hook: Hook(id), secret })
 }
 
-/// Removes a hook, and what was still to be sent to it.
+/// Removes a hook, and what was still to be sent to it. What became of earlier notices stays known.
 ///
 /// # Errors
 /// Those of the database.

@@ -6,9 +6,11 @@ use std::time::Duration;
 use antiphon_platform::clock::{Clock, Micros};
 use antiphon_platform::crash;
 use antiphon_platform::db::{Database, DbError};
-use antiphon_platform::outbound::Outbound;
+use antiphon_platform::outbound::{Outbound, OutboundError};
 use antiphon_platform::queue::{Queue, QueueError};
-use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use prost::Message as _;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -104,18 +106,23 @@ fn read(id: &str, body: &[u8]) -> Result<messages::Notice, String> {
     Ok(notice)
 }
 
-/// Sends what is due until `stop` fires. Several may do so, in one process or many.
+/// Sends what is due until `stop` fires, and ends with the attempts that are under way. Several may do so, in one process
+/// or many.
 pub async fn send(sending: Sending, stop: CancellationToken) {
     let reader = sending.database.reader();
+    let mut going = Going::new();
     while !stop.is_cancelled() {
-        let pause = match send_due(&sending).await {
-            Ok((0, next)) => {
+        let next = async {
+            begin(&sending, &mut going).await?;
+            outlook(&sending).await
+        };
+        let pause = match next.await {
+            Ok(next) => {
                 let until = next.map_or(LOOK, |next| span(next - sending.clock.now()));
                 until.clamp(Duration::from_millis(10), LOOK)
             }
-            Ok(_) => continue,
             Err(error) => {
-                tracing::warn!(%error, "notices wait for the database");
+                away(&error);
                 AWAY
             }
         };
@@ -124,32 +131,59 @@ pub async fn send(sending: Sending, stop: CancellationToken) {
             reader.changed().await;
         };
         tokio::select! {
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => {}
+            Some(ended) = going.next() => ended.unwrap_or_else(|error| away(&error)),
             () = tokio::time::sleep(pause) => {}
             () = changed => {}
         }
     }
+    while let Some(ended) = going.next().await {
+        ended.unwrap_or_else(|error| away(&error));
+    }
 }
 
-/// Sends what is due now: how many, and when the next is due.
+/// Sends what is due now, each notice once: how many, and when the next is due.
 ///
 /// # Errors
 /// Those of the database.
 pub async fn send_due(sending: &Sending) -> Result<(usize, Option<Micros>), DbError> {
-    let due = deliveries::lease(&sending.database, sending.clock.now(), AT_ONCE).await?;
-    let count = due.len();
-    let mut ending = futures::stream::iter(due).map(|due| attempt(sending, due)).buffer_unordered(AT_ONCE);
+    let mut going = Going::new();
+    begin(sending, &mut going).await?;
+    let count = going.len();
     let mut failed = None;
-    while let Some(ended) = ending.next().await {
+    while let Some(ended) = going.next().await {
         failed = ended.err().or(failed);
     }
-    if let Some(error) = failed {
-        return Err(error);
+    match failed {
+        Some(error) => Err(error),
+        None => Ok((count, outlook(sending).await?)),
     }
+}
+
+/// Attempts that are under way.
+type Going<'a> = FuturesUnordered<BoxFuture<'a, Result<(), DbError>>>;
+
+/// Begins what is due, as far as there is room beside what is under way: so a receiver that does not answer holds up no
+/// other.
+async fn begin<'a>(sending: &'a Sending, going: &mut Going<'a>) -> Result<(), DbError> {
+    let room = AT_ONCE.saturating_sub(going.len());
+    if room > 0 {
+        let due = deliveries::lease(&sending.database, sending.clock.now(), room).await?;
+        going.extend(due.into_iter().map(|due| attempt(sending, due).boxed()));
+    }
+    Ok(())
+}
+
+/// When the next notice is due after now.
+async fn outlook(sending: &Sending) -> Result<Option<Micros>, DbError> {
     let mut tx = sending.database.read().await?;
     let (next, waiting) = deliveries::outlook(&mut tx, sending.clock.now()).await?;
     metrics::gauge!("antiphon_notices_waiting").set(waiting as f64);
-    Ok((count, next))
+    Ok(next)
+}
+
+fn away(error: &DbError) {
+    tracing::warn!(%error, "notices wait for the database");
 }
 
 /// One attempt, and its note.
@@ -198,6 +232,7 @@ async fn post(sending: &Sending, due: &Due) -> Outcome {
             };
             Outcome { status: Some(status), problem, is_final: status == 410 }
         }
+        Err(error @ OutboundError::Refused { .. }) => failed(None, format!("{error} (setting notify.allow)")),
         // It names the host at most, not the path, which may be a secret.
         Err(error) => failed(None, error.to_string()),
     }

@@ -228,6 +228,58 @@ async fn gone_is_gone_and_private_addresses_are_not_reached(engine: Engine) {
     assert_eq!(delivery(&mut world.read().await, "a/3").await.unwrap(), None);
 }
 
+async fn who_waits_longest_makes_room(engine: Engine) {
+    let world = World::on(engine).await;
+    let hook = world.hook("https://a.example").await.hook;
+    let other = world.hook("https://b.example").await.hook;
+    world.keep(&hook, "a/1", 1, 0).await;
+    world.keep(&hook, "a/2", 2, 0).await;
+    world.keep(&other, "b/1", 1, 0).await;
+    world.keep(&hook, "a/test-1", 0, 0).await;
+    world.keep(&hook, "a/1000", 1_000, 0).await;
+    assert_eq!(world.state("a/1").await, State::Waiting);
+    world.keep(&hook, "a/1001", 1_001, 0).await;
+    world.keep(&hook, "a/test-2", 0, 0).await;
+    world.keep(&hook, "a/test-2", 0, 0).await;
+    let given_up = delivery(&mut world.read().await, "a/1").await.unwrap().unwrap();
+    assert_eq!(
+        (given_up.state, given_up.problem.as_deref()),
+        (State::GivenUp, Some("it was not taken before 1000 newer ones waited"))
+    );
+    assert_eq!(world.state("a/test-1").await, State::GivenUp);
+    for waits in ["a/2", "b/1", "a/1000", "a/1001", "a/test-2"] {
+        assert_eq!(world.state(waits).await, State::Waiting, "{waits}");
+    }
+}
+
+async fn who_does_not_answer_holds_up_no_other(engine: Engine) {
+    let world = World::on(engine).await;
+    let deaf = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let deaf_hook = world.hook(&format!("http://{}/", deaf.local_addr().unwrap())).await.hook;
+    let (url, seen) = receiver(&[]).await;
+    let hook = world.hook(&url).await.hook;
+    world.keep(&deaf_hook, "deaf/1", 1, 0).await;
+    let sending = tokio::spawn(send(world.sending(), tokio_util::sync::CancellationToken::new()));
+    let (_held, _) = deaf.accept().await.unwrap();
+    for number in 1..4 {
+        world.keep(&hook, &format!("a/{number}"), number, 0).await;
+    }
+    let reader = world.database.reader();
+    let arrived = async {
+        while world.state("a/3").await != State::Arrived {
+            reader.changed().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(9), arrived)
+        .await
+        .expect("within the patience for the deaf one");
+    assert_eq!(
+        (ids(&seen), world.state("deaf/1").await),
+        (vec!["a/1".into(), "a/2".into(), "a/3".into()], State::Waiting)
+    );
+    sending.abort();
+}
+
 async fn what_ended_long_ago_is_forgotten(engine: Engine) {
     let world = World::on(engine).await;
     let (url, _) = receiver(&[]).await;
@@ -238,6 +290,13 @@ async fn what_ended_long_ago_is_forgotten(engine: Engine) {
     assert_eq!(world.state("a/1").await, State::Arrived);
     expire(&world.database, START + 401 * 86_400 * SECOND).await.unwrap();
     assert_eq!(delivery(&mut world.read().await, "a/1").await.unwrap(), None);
+    for number in [2, 3, 10_002] {
+        world.keep(&hook, &format!("a/{number}"), number, 0).await;
+    }
+    send_due(&world.sending()).await.unwrap();
+    expire(&world.database, START).await.unwrap();
+    assert_eq!(delivery(&mut world.read().await, "a/2").await.unwrap(), None, "one of the newest 10,000 it is not");
+    assert_eq!(world.state("a/3").await, State::GivenUp);
 }
 
 on_both_engines![
@@ -247,5 +306,7 @@ on_both_engines![
     what_died_while_sending_is_sent_again_when_its_lease_is_over,
     notices_wait_for_their_time_and_tests_for_nobody,
     gone_is_gone_and_private_addresses_are_not_reached,
+    who_waits_longest_makes_room,
+    who_does_not_answer_holds_up_no_other,
     what_ended_long_ago_is_forgotten,
 ];
