@@ -1,13 +1,13 @@
 //! What people may set of an alert, checked.
 
 use antiphon_platform::http::Problem;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 use super::machine::{Rule, Side};
 use super::quiet::{self, QuietHours};
 use crate::descriptors::Known;
 use crate::query::seconds::SecondColumn;
-use crate::sensors::checked_name;
+use crate::sensors::{checked_name, sent};
 
 /// The longest duration, in seconds: bounds what is read again whenever a sensor changes.
 const LONGEST: u32 = 3_600;
@@ -104,11 +104,6 @@ pub(super) struct AlertChange {
     pub(super) enabled: Option<bool>,
 }
 
-/// Tells null from nothing: what is sent is `Some`, null included.
-fn sent<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
-}
-
 impl NewAlert {
     /// What it looks for, and the column that this names.
     ///
@@ -132,7 +127,10 @@ impl NewAlert {
 }
 
 impl AlertChange {
-    /// The names that the column may need descriptors of others for.
+    /// What `old` becomes, and the column that it names.
+    ///
+    /// # Errors
+    /// 400 for the first field that is wrong.
     pub(super) fn apply(self, old: &Definition, known: &Known) -> Result<(Definition, SecondColumn), Problem> {
         let mut new = old.clone();
         if let Some(name) = self.name {

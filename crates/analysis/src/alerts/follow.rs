@@ -4,9 +4,10 @@
 //! on, adds its changes to the history and their notices to the outbox, and leaves out alerts that are no longer where the
 //! snapshot found them, because another process was quicker or somebody changed or deleted them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use antiphon_features::cells::Cell;
 use antiphon_platform::clock::{Clock, Micros, SECOND};
 use antiphon_platform::crash;
 use antiphon_platform::db::{Database, DbError, ReadTransaction};
@@ -32,6 +33,9 @@ const TOLD: usize = 100;
 
 /// Seconds that are read at a time: bounds the memory when much was stored since the last look.
 const STRETCH: i64 = 3_600;
+
+/// What is told so long after it was so is late, whatever it waited for: 5 minutes, as of sensors' health.
+const STALE: Micros = 300 * SECOND;
 
 /// Between two looks: what comes in every second is looked at once a second, whatever number of sensors send.
 const PACE: Duration = Duration::from_secs(1);
@@ -103,6 +107,8 @@ async fn look(snapshot: &mut ReadTransaction, due: Vec<Alert>, now: Micros) -> R
 struct Looking {
     alert: Alert,
     column: Option<SecondColumn>,
+    /// The layers that hold it, the newest version first.
+    layers: Vec<LayerRow>,
     /// The seconds to be read, `[from, to)`.
     window: Option<(i64, i64)>,
     machine: Machine,
@@ -122,6 +128,7 @@ async fn look_at(
     let end = store::last_span(snapshot, source.id).await?.map_or(0, |span| span.finish.div_euclid(SECOND));
     let features = alerts.iter().map(|alert| alert.definition.feature.as_str());
     let known = Known::for_names(snapshot, features).await?;
+    let layers = store::layers_of(snapshot, source.id).await?;
     let mut changed: BTreeMap<i64, (i64, i64)> = BTreeMap::new();
     let mut looking = Vec::with_capacity(alerts.len());
     for alert in alerts {
@@ -138,19 +145,18 @@ async fn look_at(
         if let Err(problem) = &column {
             tracing::warn!(alert = alert.id, why = problem.detail, "an alert looks at nothing that is known");
         }
+        let column = column.ok();
         looking.push(Looking {
+            layers: column.as_ref().map(|column| column.layers(&layers)).unwrap_or_default(),
             window: alert.standing.window(&rule, first, end),
             machine: Machine::new(rule, alert.standing.is_on),
-            column: column.ok(),
+            column,
             changes: Vec::new(),
             seen,
             alert,
         });
     }
-    let layers = store::layers_of(snapshot, source.id).await?;
-    for layer in &layers {
-        read(snapshot, &source, layer, &layers, &mut looking).await?;
-    }
+    read(snapshot, &source, &mut looking).await?;
     let mut shown = None;
     let mut all = Vec::with_capacity(looking.len());
     for one in looking {
@@ -175,39 +181,36 @@ async fn changed_since(tx: &mut ReadTransaction, source: &Source, seen: i64) -> 
     Ok((first, up_to))
 }
 
-/// Reads the seconds of a layer once for all alerts on it.
-async fn read(
-    tx: &mut ReadTransaction,
-    source: &Source,
-    layer: &LayerRow,
-    layers: &[LayerRow],
-    looking: &mut [Looking],
-) -> Result<(), StoreError> {
-    let looks_here = |one: &Looking| {
-        one.window.is_some()
-            && one.column.as_ref().and_then(|column| column.layer(layers)).is_some_and(|found| found == layer)
-    };
-    let here: BTreeSet<usize> = (0..looking.len()).filter(|index| looks_here(&looking[*index])).collect();
-    let windows = || here.iter().filter_map(|index| looking[*index].window);
-    let (Some(from), Some(to)) = (windows().map(|(from, _)| from).min(), windows().map(|(_, to)| to).max()) else {
-        return Ok(());
-    };
-    let mut start = from;
-    while start < to {
-        let stop = (start + STRETCH).min(to);
-        for (time, cell) in seconds::read(tx, source.id, layer, start, stop).await? {
-            let second = time.div_euclid(SECOND);
-            for index in &here {
-                looking[*index].step(layer, second, &cell);
-            }
+/// Reads the seconds of each layer once for all alerts on it.
+async fn read(tx: &mut ReadTransaction, source: &Source, looking: &mut [Looking]) -> Result<(), StoreError> {
+    let mut together: Vec<(Vec<LayerRow>, Vec<usize>)> = Vec::new();
+    for (index, one) in looking.iter().enumerate().filter(|(_, one)| one.window.is_some()) {
+        match together.iter_mut().find(|(layers, _)| *layers == one.layers) {
+            Some((_, here)) => here.push(index),
+            None => together.push((one.layers.clone(), vec![index])),
         }
-        start = stop;
+    }
+    for (layers, here) in together {
+        let windows = || here.iter().filter_map(|index| looking[*index].window);
+        let (Some(from), Some(to)) = (windows().map(|(from, _)| from).min(), windows().map(|(_, to)| to).max()) else {
+            continue;
+        };
+        let mut start = from;
+        while start < to {
+            let stop = (start + STRETCH).min(to);
+            for (second, (place, cell)) in seconds::read(tx, source.id, &layers, start, stop).await? {
+                for index in &here {
+                    looking[*index].step(&layers[place], second, &cell);
+                }
+            }
+            start = stop;
+        }
     }
     Ok(())
 }
 
 impl Looking {
-    fn step(&mut self, layer: &LayerRow, second: i64, cell: &antiphon_features::cells::Cell) {
+    fn step(&mut self, layer: &LayerRow, second: i64, cell: &Cell) {
         let is_inside = self.window.is_some_and(|(from, to)| (from..to).contains(&second));
         if !is_inside || self.changes.len() >= TOLD {
             return;
@@ -237,10 +240,10 @@ impl Looking {
             .zip(changes)
             .map(|(number, change)| Told {
                 number,
-                is_late: change.last < before.position,
+                is_late: change.last < before.position || now - (change.last + 1) * SECOND > STALE,
                 change,
                 told_at: now,
-                is_sent: alert.hook.is_some(),
+                hook: alert.hook.clone(),
             })
             .collect();
         let shown = column.zip(shown).map(|(column, (zone, is_calibrated))| {

@@ -1,24 +1,24 @@
 //! `/api/v1/alerts`: making, reading, changing, testing and deleting alerts.
 
 use antiphon_identity::Principal;
-use antiphon_notify::{Delivery, NewHook, State};
+use antiphon_notify::NewHook;
 use antiphon_platform::clock::{Clock, Micros, SECOND};
 use antiphon_platform::db::{Database, DbError, ReadTransaction, WriteTransaction};
-use antiphon_platform::http::{Json as JsonBody, Page, Params, Problem, decode_cursor, time};
+use antiphon_platform::http::{Json as JsonBody, Page, Params, Problem, decode_cursor};
 use axum::Json;
 use axum::extract::{Path, RawQuery, State as Extracted};
 use http::{StatusCode, header};
-use serde::Serialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::definition::{AlertChange, NewAlert};
-use super::machine::{Side, Standing};
-use super::message::{self, notice_id};
-use super::quiet::QuietHours;
-use super::rows::{self, Alert, Stored, Told};
+use super::definition::{AlertChange, Definition, NewAlert};
+use super::machine::Standing;
+use super::message;
+use super::rows::{self, Alert, Stored};
+use super::views::{AlertView, ChangeView, NewAlertView, TestView};
 use crate::descriptors::Known;
-use crate::sensors;
+use crate::query::seconds::SecondColumn;
+use crate::sensors::{self, Sensor};
 use crate::store::{self, SourceKind};
 
 /// Most alerts of one sensor: all of them are looked at whenever it sends.
@@ -43,156 +43,6 @@ pub fn routes(api: Api) -> OpenApiRouter {
         .with_state(api)
 }
 
-/// What became of a notice.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
-pub struct DeliveryView {
-    /// The header `webhook-id` that it is sent with.
-    id: String,
-    /// `waiting`, `arrived` (the receiver answered 2xx) or `given-up`.
-    #[schema(example = "arrived")]
-    state: &'static str,
-    /// How often it was sent.
-    attempts: u32,
-    /// HTTP status of the last answer.
-    status: Option<u32>,
-    /// What went wrong the last time, in words.
-    problem: Option<String>,
-    /// When it arrived or was given up; while it waits, when it is sent next. Null before it was taken up.
-    at: Option<String>,
-}
-
-impl DeliveryView {
-    fn of(id: &str, found: Option<Delivery>) -> Self {
-        let Some(found) = found else {
-            let id = id.to_owned();
-            return Self { id, state: "waiting", attempts: 0, status: None, problem: None, at: None };
-        };
-        let state = match found.state {
-            State::Waiting => "waiting",
-            State::Arrived => "arrived",
-            State::GivenUp => "given-up",
-        };
-        let at = Some(time::format(found.at));
-        Self { id: found.id, state, attempts: found.attempts, status: found.status, problem: found.problem, at }
-    }
-}
-
-/// An alert, and where it stands.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
-pub struct AlertView {
-    /// Its id.
-    id: String,
-    /// The sensor that it looks at.
-    #[schema(example = "roof")]
-    sensor: String,
-    /// What people call it.
-    name: Option<String>,
-    /// One column of values by the second.
-    #[schema(example = "level.a")]
-    feature: String,
-    /// One of the feature's stats; null: its default one.
-    stat: Option<String>,
-    /// On which side of the threshold a value is beyond it.
-    side: Side,
-    /// In the feature's unit.
-    threshold: f64,
-    /// How far behind the threshold a value must be to count as back.
-    hysteresis: f64,
-    /// For how many seconds values must be beyond.
-    seconds: u32,
-    /// For how many seconds they must be back.
-    off_seconds: u32,
-    /// When nothing is sent, by the clock of the sensor's time zone.
-    quiet: Vec<QuietHours>,
-    /// Where changes are sent, without path and query, which may be secret.
-    #[schema(example = "https://example.org")]
-    webhook: Option<String>,
-    /// Whether it looks at anything.
-    enabled: bool,
-    /// `on` or `off`.
-    #[schema(example = "off")]
-    state: &'static str,
-    /// How often that changed.
-    changes: i64,
-    /// When it was made, UTC.
-    created_at: String,
-    /// The newest test of its web hook.
-    last_test: Option<DeliveryView>,
-}
-
-/// An alert, with the secret of a web hook that was just made.
-#[derive(Clone, Serialize, utoipa::ToSchema)]
-struct NewAlertView {
-    /// The alert.
-    #[serde(flatten)]
-    alert: AlertView,
-    /// What the web hook is signed with, `whsec_` and base64 (Standard Webhooks); it is not shown again.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    secret: Option<String>,
-}
-
-/// A change of state.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
-pub struct ChangeView {
-    /// 1 for the first.
-    number: i64,
-    /// `on` or `off`.
-    #[schema(example = "on")]
-    state: &'static str,
-    /// The beginning of what led to it, UTC.
-    began: String,
-    /// When the duration was over.
-    at: String,
-    /// When it was told.
-    told_at: String,
-    /// Whether it came from audio older than what had been looked at.
-    late: bool,
-    /// The value of the last second.
-    value: f64,
-    /// What became of its notice; null if the alert had no web hook.
-    delivery: Option<DeliveryView>,
-}
-
-/// A test that was sent.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
-struct TestView {
-    /// The header `webhook-id` that it is sent with; `last_test` of the alert says what became of it.
-    id: String,
-}
-
-async fn view(tx: &mut ReadTransaction, stored: Stored) -> Result<AlertView, DbError> {
-    let Stored { alert, is_enabled, created_at } = stored;
-    let (mut webhook, mut last_test) = (None, None);
-    if let Some(hook) = &alert.hook {
-        webhook = antiphon_notify::told_to(tx, hook).await?;
-        last_test = antiphon_notify::last_test(tx, hook).await?;
-    }
-    let definition = alert.definition;
-    Ok(AlertView {
-        id: alert.id,
-        sensor: alert.sensor,
-        name: definition.name,
-        feature: definition.feature,
-        stat: definition.stat,
-        side: definition.side,
-        threshold: definition.threshold,
-        hysteresis: definition.hysteresis,
-        seconds: definition.seconds,
-        off_seconds: definition.off_seconds,
-        quiet: definition.quiet,
-        webhook,
-        enabled: is_enabled,
-        state: state_of(alert.standing.is_on),
-        changes: alert.number,
-        created_at: time::format(created_at),
-        last_test: last_test.map(|found| DeliveryView::of("", Some(found))),
-    })
-}
-
-fn state_of(is_on: bool) -> &'static str {
-    if is_on { "on" } else { "off" }
-}
-
 fn unknown() -> Problem {
     Problem::not_found("there is no such alert").hint(Some("GET /api/v1/alerts lists them"))
 }
@@ -202,6 +52,19 @@ async fn hook(tx: &mut WriteTransaction, webhook: Option<&str>, now: Micros) -> 
     let Some(webhook) = webhook else { return Ok(None) };
     let url = antiphon_notify::check_address("webhook", webhook)?;
     Ok(Some(antiphon_notify::make(tx, &url, now).await?))
+}
+
+/// Refuses an alert that could never be on.
+///
+/// # Errors
+/// 400 that names `feature` when the sensor's plan does not hold it.
+fn check_computed(sensor: &Sensor, column: &SecondColumn) -> Result<(), Problem> {
+    let (algorithm, output) = column.source();
+    if sensor.plans.current().computes(algorithm, output) {
+        return Ok(());
+    }
+    let why = format!("the plan of sensor {} does not compute {algorithm}.{}", sensor.id, output.name);
+    Err(Problem::bad_field("feature", why).hint(Some("PATCH the sensor to add it")))
 }
 
 /// Where an alert stands that looks at nothing before `now`; a state is kept. And the source's event up to then.
@@ -245,12 +108,13 @@ async fn create(
     let mut tx = api.database.write().await?;
     let (sensor, webhook, enabled) = (request.sensor.clone(), request.webhook.take(), request.enabled.unwrap_or(true));
     let known = Known::load(&mut tx).await?;
-    let (definition, _) = request.definition(&known)?;
-    if sensors::find(&mut tx, &sensor).await?.is_none_or(|found| found.deleted_at.is_some()) {
+    let (definition, column) = request.definition(&known)?;
+    let Some(found) = sensors::find(&mut tx, &sensor).await?.filter(|found| found.deleted_at.is_none()) else {
         drop(tx);
         let unknown = sensors::unknown(&api.database.reader(), &sensor).await;
         return Err(Problem::bad_field("sensor", unknown.detail).hint(unknown.hint));
-    }
+    };
+    check_computed(&found, &column)?;
     if rows::count(&mut tx, &sensor).await? >= MOST {
         return Err(Problem::conflict(format!("the sensor {sensor} has {MOST} alerts already")).field("sensor"));
     }
@@ -268,7 +132,7 @@ async fn create(
     };
     let stored = Stored { alert, is_enabled: enabled, created_at: now };
     rows::insert(&mut tx, &stored).await?;
-    let alert = view(&mut tx, stored).await?;
+    let alert = AlertView::of(&mut tx, stored, &principal).await?;
     tx.commit().await?;
     let headers =
         [(header::LOCATION, format!("/api/v1/alerts/{}", alert.id)), (header::CACHE_CONTROL, String::from("no-store"))];
@@ -305,7 +169,7 @@ async fn list(
     let found = rows::list(&mut tx, &after, params.get("sensor"), limit + 1).await?;
     let mut items = Vec::with_capacity(found.len());
     for stored in found {
-        items.push(view(&mut tx, stored).await?);
+        items.push(AlertView::of(&mut tx, stored, &principal).await?);
     }
     Ok(Json(Page::of(items, limit, |alert| alert.id.clone())))
 }
@@ -332,10 +196,11 @@ async fn get(
     let mut tx = api.database.read().await?;
     let stored = rows::get(&mut tx, &alert).await?.ok_or_else(unknown)?;
     Params::parse(query.as_deref(), &[])?;
-    Ok(Json(view(&mut tx, stored).await?))
+    Ok(Json(AlertView::of(&mut tx, stored, &principal).await?))
 }
 
-/// Change an alert. It goes on from its state, and looks at nothing that was before the change.
+/// Change an alert. It goes on from its state. If what it looks for changes, or it is switched on, it looks at nothing
+/// that was before the change.
 #[utoipa::path(
     patch, path = "/api/v1/alerts/{alert}", tag = "alerts", operation_id = "change_alert", request_body = AlertChange,
     params(("alert" = String, Path, description = "The alert's id")),
@@ -361,7 +226,22 @@ async fn change(
     let now = api.clock.now();
     let (webhook, enabled) = (request.webhook.take(), request.enabled);
     let known = Known::load(&mut tx).await?;
-    (stored.alert.definition, _) = request.apply(&stored.alert.definition, &known)?;
+    let (definition, column) = request.apply(&stored.alert.definition, &known)?;
+    let looks_for = |definition: &Definition| (definition.feature.clone(), definition.stat.clone(), definition.rule());
+    let before = (looks_for(&stored.alert.definition), stored.is_enabled);
+    let after = (looks_for(&definition), enabled.unwrap_or(stored.is_enabled));
+    if before != after {
+        if let Some(sensor) = sensors::find(&mut tx, &stored.alert.sensor).await? {
+            check_computed(&sensor, &column)?;
+        }
+        let (standing, seen) = from_now(&mut tx, &stored.alert.sensor, stored.alert.standing.is_on, now).await?;
+        // A sensor whose clock is ahead may have been told of already at times that are yet to come.
+        let decided = stored.alert.standing.floor;
+        stored.alert.standing = Standing { floor: standing.floor.max(decided), ..standing };
+        stored.alert.seen = seen;
+    }
+    stored.alert.definition = definition;
+    stored.is_enabled = after.1;
     let mut made = None;
     if let Some(webhook) = webhook {
         made = hook(&mut tx, webhook.as_deref(), now).await?;
@@ -370,15 +250,8 @@ async fn change(
         }
         stored.alert.hook = made.as_ref().map(|made| made.hook.clone());
     }
-    stored.is_enabled = enabled.unwrap_or(stored.is_enabled);
-    let is_on = stored.alert.standing.is_on;
-    let decided = stored.alert.standing.floor;
-    let (standing, seen) = from_now(&mut tx, &stored.alert.sensor, is_on, now).await?;
-    // A sensor whose clock is ahead may have been told of already at times that are yet to come.
-    stored.alert.standing = Standing { floor: standing.floor.max(decided), ..standing };
-    stored.alert.seen = seen;
     rows::update(&mut tx, &stored).await?;
-    let alert = view(&mut tx, stored).await?;
+    let alert = AlertView::of(&mut tx, stored, &principal).await?;
     tx.commit().await?;
     Ok((NO_STORE, Json(NewAlertView { alert, secret: made.map(|made| made.secret.text()) })))
 }
@@ -403,10 +276,7 @@ async fn delete(
     principal.may_operate()?;
     let mut tx = api.database.write().await?;
     let stored = rows::get(&mut tx, &alert).await?.ok_or_else(unknown)?;
-    if let Some(hook) = &stored.alert.hook {
-        antiphon_notify::remove(&mut tx, hook).await?;
-    }
-    rows::delete(&mut tx, &alert).await?;
+    super::delete(&mut tx, &alert, stored.alert.hook.as_ref()).await?;
     tx.commit().await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -436,33 +306,15 @@ async fn history(
 ) -> Result<Json<Page<ChangeView>>, Problem> {
     principal.may_read()?;
     let mut tx = api.database.read().await?;
-    rows::get(&mut tx, &alert).await?.ok_or_else(unknown)?;
+    let found = rows::get(&mut tx, &alert).await?.ok_or_else(unknown)?.alert;
     let params = Params::parse(query.as_deref(), &["limit", "cursor"])?;
     let limit = params.limit()?;
     let before: i64 = decode_cursor(&params)?.unwrap_or(i64::MAX);
     let mut items = Vec::new();
     for told in rows::history(&mut tx, &alert, before, limit + 1).await? {
-        let id = notice_id(&alert, told.number);
-        let delivery = match told.is_sent {
-            true => Some(DeliveryView::of(&id, antiphon_notify::delivery(&mut tx, &id).await?)),
-            false => None,
-        };
-        items.push(change_view(&told, delivery));
+        items.push(ChangeView::of(&mut tx, &found, &told, &principal).await?);
     }
-    Ok(Json(Page::of(items, limit, |change| change.number)))
-}
-
-fn change_view(told: &Told, delivery: Option<DeliveryView>) -> ChangeView {
-    ChangeView {
-        number: told.number,
-        state: state_of(told.change.is_on),
-        began: time::format(told.change.began * SECOND),
-        at: time::format((told.change.last + 1) * SECOND),
-        told_at: time::format(told.told_at),
-        late: told.is_late,
-        value: told.change.value,
-        delivery,
-    }
+    Ok(Json(Page::of(items, limit, ChangeView::number)))
 }
 
 /// Send a test to an alert's web hook: a message of type `alert.test`, at any hour, tried three times. Its result is

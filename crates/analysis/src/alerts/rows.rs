@@ -17,12 +17,28 @@ const UPDATE: Statement = sql!("sql/update.sql");
 const DELETE: Statement = sql!("sql/delete.sql");
 const CHANGES_DELETE: Statement = sql!("sql/changes_delete.sql");
 const CHANGES_EXPIRE: Statement = sql!("sql/changes_expire.sql");
+const CHANGES_SHORTEN: Statement = sql!("sql/changes_shorten.sql");
+const OF_SENSOR: Statement = sql!("sql/of_sensor.sql");
 const COUNT: Statement = sql!("sql/count.sql");
 const GET: Statement = sql!("sql/get.sql");
 const LIST: Statement = sql!("sql/list.sql");
 
-pub(super) const STATEMENTS: &[Statement] =
-    &[DUE, ADVANCE, CHANGE_INSERT, CHANGES, INSERT, UPDATE, DELETE, CHANGES_DELETE, CHANGES_EXPIRE, COUNT, GET, LIST];
+pub(super) const STATEMENTS: &[Statement] = &[
+    DUE,
+    ADVANCE,
+    CHANGE_INSERT,
+    CHANGES,
+    INSERT,
+    UPDATE,
+    DELETE,
+    CHANGES_DELETE,
+    CHANGES_EXPIRE,
+    CHANGES_SHORTEN,
+    OF_SENSOR,
+    COUNT,
+    GET,
+    LIST,
+];
 
 /// The tables of alerts.
 pub const MIGRATIONS: &[Migration] = &[Migration {
@@ -62,8 +78,8 @@ pub(super) struct Told {
     pub(super) change: Change,
     pub(super) is_late: bool,
     pub(super) told_at: Micros,
-    /// Whether a web hook was told.
-    pub(super) is_sent: bool,
+    /// The web hook that was told, if there was one.
+    pub(super) hook: Option<Hook>,
 }
 
 /// At most `limit` alerts of sensors that have changed since they were looked at, after the id `after`.
@@ -95,7 +111,7 @@ pub(super) async fn advance(
 
 /// Adds to the history.
 pub(super) async fn tell(tx: &mut WriteTransaction, alert: &str, told: &Told) -> Result<(), DbError> {
-    let Told { number, change, is_late, told_at, is_sent } = told;
+    let Told { number, change, is_late, told_at, hook } = told;
     let values = [
         alert.into(),
         (*number).into(),
@@ -105,7 +121,7 @@ pub(super) async fn tell(tx: &mut WriteTransaction, alert: &str, told: &Told) ->
         change.value.into(),
         (*is_late).into(),
         (*told_at).into(),
-        (*is_sent).into(),
+        hook.as_ref().map(|hook| hook.0.as_str()).into(),
     ];
     tx.execute(&CHANGE_INSERT, &values).await.map(drop)
 }
@@ -158,9 +174,16 @@ pub(super) async fn delete(tx: &mut WriteTransaction, id: &str) -> Result<(), Db
     tx.execute(&DELETE, &[id.into()]).await.map(drop)
 }
 
-/// Drops changes that were told before `time`.
-pub(super) async fn expire(tx: &mut WriteTransaction, time: Micros) -> Result<(), DbError> {
-    tx.execute(&CHANGES_EXPIRE, &[time.into()]).await.map(drop)
+/// Drops changes that were told before `time`, and of each alert all but the newest `most`.
+pub(super) async fn expire(tx: &mut WriteTransaction, time: Micros, most: i64) -> Result<(), DbError> {
+    tx.execute(&CHANGES_EXPIRE, &[time.into()]).await?;
+    tx.execute(&CHANGES_SHORTEN, &[most.into()]).await.map(drop)
+}
+
+/// The alerts of a sensor: their ids and web hooks.
+pub(super) async fn of_sensor(tx: &mut ReadTransaction, sensor: &str) -> Result<Vec<(String, Option<Hook>)>, DbError> {
+    let rows = tx.rows(&OF_SENSOR, &[sensor.into()]).await?;
+    rows.iter().map(|row| Ok((row.get(0)?, row.get::<Option<String>>(1)?.map(Hook)))).collect()
 }
 
 /// How many alerts a sensor has.
@@ -207,5 +230,11 @@ fn stored_of(row: &Row) -> Result<Stored, DbError> {
 
 fn told_of(row: &Row) -> Result<Told, DbError> {
     let change = Change { is_on: row.get(1)?, began: row.get(2)?, last: row.get(3)?, value: row.get(4)? };
-    Ok(Told { number: row.get(0)?, change, is_late: row.get(5)?, told_at: row.get(6)?, is_sent: row.get(7)? })
+    Ok(Told {
+        number: row.get(0)?,
+        change,
+        is_late: row.get(5)?,
+        told_at: row.get(6)?,
+        hook: row.get::<Option<String>>(7)?.map(Hook),
+    })
 }

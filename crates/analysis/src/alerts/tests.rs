@@ -6,6 +6,7 @@ use antiphon_identity::Principal;
 use antiphon_platform::clock::{Clock, Micros, SECOND};
 use antiphon_platform::db::{Database, Engine, Statement};
 use antiphon_platform::http::time;
+use antiphon_platform::queue::Message;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use http::{Request, StatusCode};
@@ -13,6 +14,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::*;
+use crate::messages;
 use crate::plan::{History, sensor_default};
 use crate::store::Retention;
 use crate::store::tests::{MAY, Made, Store, on_both_engines};
@@ -40,15 +42,26 @@ impl World {
             ))
             .await;
         let api = Api { database: db.clone(), clock: store.clock.clone() };
-        let routes = routes(api).split_for_parts().0.layer(axum::Extension(Principal::Operator));
+        let routes = routes(api).split_for_parts().0;
         Self { store, db, routes }
     }
 
     async fn send(&self, method: &str, path: &str, body: Option<Value>) -> (StatusCode, Value) {
+        self.send_as(Principal::Operator, method, path, body).await
+    }
+
+    async fn send_as(
+        &self,
+        principal: Principal,
+        method: &str,
+        path: &str,
+        body: Option<Value>,
+    ) -> (StatusCode, Value) {
         let request = Request::builder().method(method).uri(format!("/api/v1/alerts{path}"));
         let request = request.header("content-type", "application/json");
         let body = body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
-        let response = self.routes.clone().oneshot(request.body(body).unwrap()).await.unwrap();
+        let routes = self.routes.clone().layer(axum::Extension(principal));
+        let response = routes.oneshot(request.body(body).unwrap()).await.unwrap();
         let status = response.status();
         let bytes = to_bytes(response.into_body(), 1 << 20).await.unwrap();
         (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
@@ -62,7 +75,11 @@ impl World {
 
     /// Stores seconds `[from, to)` after [`MAY`], and has alerts look at them.
     async fn hear(&self, from: i64, to: i64) {
-        self.store.apply(&Made::new(MAY + from * SECOND, (to - from) * SECOND, from.unsigned_abs()).messages()).await;
+        self.hear_all(&Made::new(MAY + from * SECOND, (to - from) * SECOND, from.unsigned_abs()).messages()).await;
+    }
+
+    async fn hear_all(&self, messages: &[Message]) {
+        self.store.apply(messages).await;
         round(&self.db, self.store.clock.now()).await.unwrap();
     }
 
@@ -134,6 +151,40 @@ async fn late_audio_closes_a_gap_and_says_so(engine: Engine) {
     assert_eq!(world.history(&alert).await, [(String::from("on"), 0, 30, true)]);
 }
 
+async fn what_waited_in_a_spool_says_that_it_is_late(engine: Engine) {
+    let world = World::on(engine).await;
+    let alert = world.create(loud(5)).await;
+    world.store.clock.advance(305 * SECOND);
+    world.hear(0, 8).await;
+    assert_eq!(world.history(&alert).await, [(String::from("on"), 0, 5, false)], "five minutes later");
+    world.send("PATCH", &format!("/{alert}"), Some(json!({"side": "below"}))).await;
+    world.store.clock.advance(6 * 3_600 * SECOND);
+    world.hear(305, 320).await;
+    let told = world.history(&alert).await;
+    assert_eq!(told[1..], [(String::from("off"), 305, 310, true)], "six hours later");
+    assert_eq!(world.outbox().await[1].1["data"]["late"], json!(true));
+}
+
+/// What a worker of another version says: the same values, under its own layers.
+fn of_version(made: &Made, version: u32) -> Vec<Message> {
+    let of_version = |message: Message| {
+        let mut result: messages::Result = prost::Message::decode(message.body.clone()).unwrap();
+        result.blocks.iter_mut().for_each(|block| block.version = version);
+        Message { body: prost::Message::encode_to_vec(&result).into(), ..message }
+    };
+    made.messages().into_iter().map(of_version).collect()
+}
+
+async fn a_change_of_version_breaks_no_count(engine: Engine) {
+    let world = World::on(engine).await;
+    let alert = world.create(loud(15)).await;
+    let made = |from: i64, to: i64| Made::new(MAY + from * SECOND, (to - from) * SECOND, from.unsigned_abs());
+    world.hear_all(&of_version(&made(0, 6), 1)).await;
+    world.hear_all(&of_version(&made(6, 12), 2)).await;
+    world.hear_all(&of_version(&made(12, 18), 1)).await;
+    assert_eq!(world.history(&alert).await, [(String::from("on"), 0, 15, false)], "forward, and back again");
+}
+
 async fn half_a_second_waits_for_its_other_half(engine: Engine) {
     let world = World::on(engine).await;
     let alert = world.create(loud(5)).await;
@@ -156,6 +207,86 @@ async fn nothing_before_it_was_made_or_changed_counts(engine: Engine) {
     assert_eq!((status, &changed["seconds"], changed.get("secret")), (StatusCode::OK, &json!(4), None));
     world.hear(14, 18).await;
     assert_eq!(world.history(&alert).await, [(String::from("on"), 14, 18, false)]);
+}
+
+async fn what_is_only_called_otherwise_goes_on_counting(engine: Engine) {
+    let world = World::on(engine).await;
+    let alert = world.create(loud(5)).await;
+    world.hear(0, 3).await;
+    world.store.clock.advance(3 * SECOND);
+    let change = json!({"name": "Loud", "webhook": "https://b.example", "quiet": [{"from": "22:00", "to": "06:00"}]});
+    let (status, changed) = world.send("PATCH", &format!("/{alert}"), Some(change)).await;
+    assert_eq!((status, &changed["looked_until"]), (StatusCode::OK, &json!("2026-05-01T00:00:03.000000Z")));
+    world.hear(3, 6).await;
+    assert_eq!(world.history(&alert).await, [(String::from("on"), 0, 5, false)]);
+}
+
+async fn what_flaps_is_forgotten_first(engine: Engine) {
+    let world = World::on(engine).await;
+    let alert = world.create(loud(1)).await;
+    world.hear(0, 2).await;
+    for (number, side) in (1..).zip(["below", "above", "below"]) {
+        world.store.clock.advance(10 * SECOND);
+        world.send("PATCH", &format!("/{alert}"), Some(json!({"side": side}))).await;
+        world.hear(10 * number, 10 * number + 2).await;
+    }
+    assert_eq!(world.history(&alert).await.len(), 4);
+    let mut tx = world.db.write().await.unwrap();
+    rows::expire(&mut tx, MAY, 3).await.unwrap();
+    tx.commit().await.unwrap();
+    let states: Vec<String> = world.history(&alert).await.into_iter().map(|row| row.0).collect();
+    assert_eq!(states, ["off", "on", "off"]);
+    expire(&world.db, MAY + KEPT).await.unwrap();
+    assert_eq!(world.history(&alert).await.len(), 3, "all are newer than 400 days");
+    expire(&world.db, MAY + KEPT + 3_600 * SECOND).await.unwrap();
+    assert_eq!(world.history(&alert).await, []);
+}
+
+async fn hooks_are_shown_to_operators_only(engine: Engine) {
+    let world = World::on(engine).await;
+    let alert = world.create(loud(5)).await;
+    world.hear(0, 6).await;
+    world.send("POST", &format!("/{alert}/test"), None).await;
+    for principal in [Principal::Reader, Principal::Public] {
+        let (_, seen) = world.send_as(principal.clone(), "GET", &format!("/{alert}"), None).await;
+        assert_eq!((&seen["state"], &seen["last_change"]["number"]), (&json!("on"), &json!(1)));
+        let (_, history) = world.send_as(principal, "GET", &format!("/{alert}/history"), None).await;
+        assert_eq!(history["items"][0]["delivery"], Value::Null);
+        let text = format!("{seen} {history}");
+        assert!(!text.contains("example.org") && !text.contains(&format!("{alert}/1")), "{text}");
+    }
+    for (principal, method, status) in [
+        (Principal::Reader, "DELETE", StatusCode::FORBIDDEN),
+        (Principal::Public, "DELETE", StatusCode::UNAUTHORIZED),
+        (Principal::Sensor(String::from("roof")), "GET", StatusCode::FORBIDDEN),
+    ] {
+        assert_eq!(world.send_as(principal, method, &format!("/{alert}"), None).await.0, status);
+    }
+}
+
+async fn what_was_not_sent_to_a_former_hook_is_dropped(engine: Engine) {
+    let world = World::on(engine).await;
+    let alert = world.create(loud(5)).await;
+    world.hear(0, 6).await;
+    let state =
+        async || world.send("GET", &format!("/{alert}"), None).await.1["last_change"]["delivery"]["state"].clone();
+    assert_eq!(state().await, "waiting");
+    world.send("PATCH", &format!("/{alert}"), Some(json!({"webhook": "https://b.example/x"}))).await;
+    assert_eq!(state().await, "dropped");
+}
+
+async fn the_data_of_a_sensor_goes_with_its_alerts(engine: Engine) {
+    let world = World::on(engine).await;
+    let alert = world.create(loud(5)).await;
+    world.hear(0, 6).await;
+    let mut tx = world.db.write().await.unwrap();
+    delete_of(&mut tx, "river").await.unwrap();
+    delete_of(&mut tx, "roof").await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(world.send("GET", &format!("/{alert}"), None).await.0, StatusCode::NOT_FOUND);
+    for rows in ["select count(*) from alerts", "select count(*) from alert_changes", "select count(*) from webhooks"] {
+        assert_eq!(world.store.count(rows).await, 0, "{rows}");
+    }
 }
 
 async fn two_that_look_at_once_tell_once(engine: Engine) {
@@ -220,6 +351,7 @@ async fn an_alert_is_made_read_changed_and_deleted(engine: Engine) {
         (json!({"sensor": "rof", "threshold": 1}), "sensor"),
         (json!({"sensor": "roof", "threshold": 1, "webhook": "ftp://x"}), "webhook"),
         (json!({"sensor": "roof", "threshold": 1, "feature": "mel"}), "feature"),
+        (json!({"sensor": "roof", "threshold": 1, "feature": "mel.3"}), "feature"),
     ] {
         let (status, problem) = world.send("POST", "", Some(fields)).await;
         assert_eq!((status, &problem["field"]), (StatusCode::BAD_REQUEST, &json!(field)), "{problem}");
@@ -230,7 +362,14 @@ on_both_engines![
     statements_prepare,
     a_change_is_told_once_with_its_notice,
     late_audio_closes_a_gap_and_says_so,
+    what_waited_in_a_spool_says_that_it_is_late,
+    a_change_of_version_breaks_no_count,
     half_a_second_waits_for_its_other_half,
+    what_is_only_called_otherwise_goes_on_counting,
+    what_flaps_is_forgotten_first,
+    hooks_are_shown_to_operators_only,
+    what_was_not_sent_to_a_former_hook_is_dropped,
+    the_data_of_a_sensor_goes_with_its_alerts,
     nothing_before_it_was_made_or_changed_counts,
     two_that_look_at_once_tell_once,
     quiet_hours_hold_and_tests_do_not_wait,

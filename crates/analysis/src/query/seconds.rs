@@ -1,6 +1,9 @@
 //! One column of 1 s values: what alerts look at.
 
-use antiphon_features::cells::value;
+use std::collections::BTreeMap;
+
+use antiphon_features::cells::{Cell, value};
+use antiphon_features::descriptor::Output;
 use antiphon_platform::clock::SECOND;
 use antiphon_platform::db::ReadTransaction;
 use antiphon_platform::http::Problem;
@@ -90,34 +93,49 @@ impl SecondColumn {
         if is_calibrated && unit == "dBFS" { "dB" } else { unit }
     }
 
-    /// The newest of a source's layers that holds it, if there is one.
-    pub(crate) fn layer<'a>(&self, layers: &'a [LayerRow]) -> Option<&'a LayerRow> {
+    /// Those of a source's layers that hold it, one for each version of the algorithm, the newest first.
+    pub(crate) fn layers(&self, layers: &[LayerRow]) -> Vec<LayerRow> {
         let feature = &self.selected.feature;
         let holds_it = |row: &&LayerRow| {
             holds(row, feature.descriptor.name, self.selected.layer) && output_of(row, feature).is_some()
         };
-        layers.iter().filter(holds_it).max_by_key(|row| row.version)
+        let mut found: Vec<LayerRow> = layers.iter().filter(holds_it).cloned().collect();
+        found.sort_by_key(|row| std::cmp::Reverse(row.version));
+        found
     }
 
-    /// The value of a second's cell of [`layer`](Self::layer).
-    pub(crate) fn value(&self, layer: &LayerRow, cell: &antiphon_features::cells::Cell) -> Option<f64> {
+    /// The algorithm and the output that it comes from.
+    pub(crate) fn source(&self) -> (&'static str, &'static Output) {
+        (self.selected.feature.descriptor.name, self.selected.feature.output)
+    }
+
+    /// The value of a second's cell of one of [`layers`](Self::layers).
+    pub(crate) fn value(&self, layer: &LayerRow, cell: &Cell) -> Option<f64> {
         let output = output_of(layer, &self.selected.feature)?;
         value(cell, output, &self.selected.stat, self.dimension).map(f64::from)
     }
 }
 
-/// The cells of the seconds `[from, to)` of the epoch.
+/// The cells of the seconds `[from, to)` of the epoch, in the order of time, each with the place of its layer: the first
+/// of `layers` that knows the second.
 ///
 /// # Errors
 /// Those of [`store::read_cells`].
 pub(crate) async fn read(
     tx: &mut ReadTransaction,
     source: i64,
-    layer: &LayerRow,
+    layers: &[LayerRow],
     from: i64,
     to: i64,
-) -> Result<store::Cells, StoreError> {
-    store::read_cells(tx, source, layer, Resolution::Second, from * SECOND, to * SECOND).await
+) -> Result<BTreeMap<i64, (usize, Cell)>, StoreError> {
+    let mut found = BTreeMap::new();
+    for (place, layer) in layers.iter().enumerate() {
+        for (time, cell) in store::read_cells(tx, source, layer, Resolution::Second, from * SECOND, to * SECOND).await?
+        {
+            found.entry(time.div_euclid(SECOND)).or_insert((place, cell));
+        }
+    }
+    Ok(found)
 }
 
 #[cfg(test)]

@@ -78,7 +78,12 @@ pub(super) struct SensorChange {
 }
 
 /// Tells null from nothing: what is sent is `Some`, null included.
-fn sent<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
+///
+/// # Errors
+/// Those of the value.
+pub(crate) fn sent<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
 }
 

@@ -135,6 +135,7 @@ const RELAY: Rights = &[("outbox", &[Select, Delete])];
 /// Jobs: their leases, what they let go of, and what they queue again.
 const JOBS: Rights = &[
     ("alert_changes", &[Select, Delete]),
+    ("alerts", &[Select]),
     ("annotations", &[Select, Delete]),
     ("arrivals", &[Select, Delete]),
     ("blocks", &[Select, Delete]),

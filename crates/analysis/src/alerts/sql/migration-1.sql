@@ -34,8 +34,8 @@ create table alert_changes (
     -- Whether it came from audio older than what had been looked at.
     late    bigint not null,
     told_at bigint not null,
-    -- Whether a web hook was told.
-    sent    bigint not null,
+    -- The web hook that was told, if there was one.
+    hook    text,
     primary key (alert, number)
 );
 create index alert_changes_by_time on alert_changes (told_at);
