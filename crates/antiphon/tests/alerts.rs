@@ -1,6 +1,8 @@
 //! Alerts through the binary: audio in, web hooks out to a receiver on this machine, and SIGKILL of `up` at random moments
 //! and at every named step. Each change is in the history once and arrives with its own id, that id once or again.
 //!
+//! Signatures are checked by the Python of `docs/guides/alerts.md`, too.
+//!
 //! `ALERT_TEST_PIECES` sets the changes of each sensor (24 when nothing is said), with a kill for every second one.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that fails panics")]
@@ -217,6 +219,28 @@ impl Watched {
     }
 }
 
+/// What the receiver of the guide, which is Python, makes of the calls: whether each is from who knows `secret`.
+fn checked_by_the_guide(calls: &[Call], secret: &str) -> Value {
+    let guide = include_str!("../../../docs/guides/alerts.md");
+    let program = guide.split("```python\n").nth(1).unwrap().split("```").next().unwrap();
+    let calls: Vec<Value> = calls
+        .iter()
+        .map(|call| {
+            let values = [&call.id, &call.timestamp, &call.signature];
+            let headers: BTreeMap<&str, &String> = HEADERS.into_iter().zip(values).collect();
+            json!([headers, String::from_utf8(call.body.clone()).unwrap()])
+        })
+        .collect();
+    let run = "\nimport json, sys\ncalls, secret = json.loads(sys.argv[1])\n\
+               print(json.dumps([is_ours(head, body.encode(), secret) for head, body in calls]))";
+    let output = std::process::Command::new("python3")
+        .args(["-I", "-c", &format!("{program}{run}"), &json!([calls, secret]).to_string()])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
 fn environment() -> Vec<(String, String)> {
     vec![(String::from("ANTIPHON_NOTIFY__ALLOW"), String::from("127.0.0.1"))]
 }
@@ -243,9 +267,14 @@ fn a_loud_sound_is_told_and_a_test_arrives() {
     }
     let again = watched.check(&client, &url, 3, &|| receiver.calls());
     assert_eq!(again, 0, "nothing failed, so nothing came twice");
-    for call in receiver.calls() {
+    let calls = receiver.calls();
+    for call in &calls {
         println!("{} {}", call.id, String::from_utf8_lossy(&call.body));
     }
+    assert_eq!(checked_by_the_guide(&calls, &watched.secret.text()), json!([true, true, true]));
+    assert_eq!(checked_by_the_guide(&calls[..1], &Secret::random().unwrap().text()), json!([false]));
+    let forged = Call { body: [calls[0].body.as_slice(), b" "].concat(), ..calls[0].clone() };
+    assert_eq!(checked_by_the_guide(&[forged], &watched.secret.text()), json!([false]));
     let shown = client.get(&format!("{url}/api/v1/alerts/{}", watched.alert)).unwrap().json();
     assert_eq!((&shown["state"], &shown["last_test"]["state"]), (&json!("on"), &json!("arrived")), "{shown}");
     let text = shown.to_string() + &system.log("up");
@@ -307,24 +336,26 @@ fn each_change_is_told_once_whatever_is_killed() {
 
 #[test]
 fn a_kill_at_each_step_loses_nothing_and_tells_nothing_twice() {
-    const STEPS: [&str; 5] = [
-        "alerts.before-commit",
-        "alerts.after-commit",
-        "relay.after-publish",
-        "notify.after-effect-before-ack",
-        "notify.after-send-before-note",
+    const STEPS: [(&str, &str); 5] = [
+        ("write", "alerts.before-commit"),
+        ("write", "alerts.after-commit"),
+        ("relay", "relay.after-publish"),
+        ("notify", "notify.after-effect-before-ack"),
+        ("notify", "notify.after-send-before-note"),
     ];
     let folder = tempfile::tempdir().unwrap();
     let receiver = Receiver::start(0);
-    let system = System::start(&folder.path().join("data"), Folders::Shared, &environment(), &["up"]);
+    let roles = ["api", "analyze", "write", "relay", "notify"];
+    let system = System::start(&folder.path().join("data"), Folders::Shared, &environment(), &roles);
     let (url, client) = (system.url(), system.operator());
     let watched = Watched::make(&client, &url, "roof", &receiver.url);
-    for (piece, step) in (0..).zip(STEPS) {
+    for (piece, (role, step)) in (0..).zip(STEPS) {
         std::thread::scope(|scope| {
             scope.spawn(|| watched.hear(&client, &url, piece));
-            system.kill_at("up", step, 1);
+            system.kill_at(role, step, 1);
         });
-        watched.check(&client, &url, piece + 1, &|| receiver.calls());
-        println!("{step}: {} calls in all", receiver.calls().len());
+        let again = watched.check(&client, &url, piece + 1, &|| receiver.calls());
+        println!("{role} killed at {step}: {} calls in all, {again} of them again", receiver.calls().len());
+        assert!(again > 0 || step != "notify.after-send-before-note", "it was sent, but nobody knew");
     }
 }
