@@ -7,8 +7,8 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-database_roles=(api query media write admit relay schedule)
-queue_roles=(api analyze analyze-songs media write admit receive relay)
+database_roles=(api query media write admit notify relay schedule)
+queue_roles=(api analyze analyze-songs media write admit receive notify relay)
 blob_roles=(api analyze-songs media schedule)
 
 name() { printf '%s' "${1//-/_}"; }

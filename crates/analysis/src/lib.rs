@@ -1,6 +1,7 @@
 //! Sensors, recordings, algorithm workers, the writer, and features by time range.
 
 pub mod admit;
+pub mod alerts;
 pub mod descriptors;
 pub mod ids;
 pub mod messages;

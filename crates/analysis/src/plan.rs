@@ -3,6 +3,7 @@
 mod asked;
 
 use antiphon_features::FeatureError;
+use antiphon_features::descriptor::Output;
 use antiphon_features::session::Item;
 use antiphon_platform::clock::Micros;
 use antiphon_platform::http::Problem;
@@ -204,6 +205,18 @@ impl History {
 }
 
 impl Version {
+    /// Whether it has an output of an algorithm computed.
+    #[must_use]
+    pub fn computes(&self, algorithm: &str, output: &Output) -> bool {
+        self.algorithms.iter().find(|choice| choice.algorithm == algorithm).is_some_and(|choice| {
+            if choice.outputs.is_empty() {
+                output.default
+            } else {
+                choice.outputs.iter().any(|name| name == output.name)
+            }
+        })
+    }
+
     /// What a message carries of it.
     #[must_use]
     pub fn to_message(&self) -> messages::Plan {

@@ -1,5 +1,6 @@
 //! The topics and groups of the analysis pipeline.
 
+use antiphon_notify::NOTIFY;
 use antiphon_platform::queue::{Group, Topic};
 
 /// What sensors and `receive` publish, to be checked and admitted: on a broker its own `amq.topic` with the routing key
@@ -32,8 +33,9 @@ pub const KEEP_DESCRIPTORS: Group = Group { name: "descriptors", topic: DESCRIPT
 /// Foreign groups, which all analyse sensor audio: how an access names their dead queues.
 pub const EVERY_FOREIGN: Group = Group::every_foreign(RECORDINGS);
 
-/// Every group of ours, to be declared before the first publish.
-pub const ALL: [Group; 6] = [ADMIT, ANALYZE, MEDIA, ANALYZE_SONGS, WRITE, KEEP_DESCRIPTORS];
+/// Every group of ours, and that of notices, to be declared before the first publish.
+pub const ALL: [Group; 7] = [ADMIT, ANALYZE, MEDIA, ANALYZE_SONGS, WRITE, KEEP_DESCRIPTORS, NOTIFY];
 
 /// Every group of ours, and the foreign ones together: whose dead letters are taken into the database.
-pub const ALL_AND_FOREIGN: [Group; 7] = [ADMIT, ANALYZE, MEDIA, ANALYZE_SONGS, WRITE, KEEP_DESCRIPTORS, EVERY_FOREIGN];
+pub const ALL_AND_FOREIGN: [Group; 8] =
+    [ADMIT, ANALYZE, MEDIA, ANALYZE_SONGS, WRITE, KEEP_DESCRIPTORS, NOTIFY, EVERY_FOREIGN];

@@ -11,6 +11,7 @@ use antiphon_analysis::topics::{
     ADMIT, ANALYZE, ANALYZE_SONGS, DESCRIPTORS, INBOX, KEEP_DESCRIPTORS, LONG_RECORDINGS, MEDIA, RECORDINGS, RESULTS,
     SONGS, WRITE,
 };
+use antiphon_notify::{NOTICES, NOTIFY};
 use antiphon_platform::http::nearest;
 use antiphon_platform::queue::{Access as QueueAccess, Group, Topic};
 use anyhow::Context;
@@ -76,7 +77,7 @@ const NO_TOPICS: &[Topic] = &[];
 const NO_GROUPS: &[Group] = &[];
 const NO_TABLES: &[Rights] = &[];
 /// Every topic.
-pub const EVERY_TOPIC: &[Topic] = &[INBOX, RECORDINGS, LONG_RECORDINGS, SONGS, RESULTS, DESCRIPTORS];
+pub const EVERY_TOPIC: &[Topic] = &[INBOX, RECORDINGS, LONG_RECORDINGS, SONGS, RESULTS, DESCRIPTORS, NOTICES];
 
 /// Every role that `antiphon run` starts, `job` included.
 pub const ROLES: &[Role] = &[
@@ -148,7 +149,7 @@ pub const ROLES: &[Role] = &[
     },
     Role {
         name: "write",
-        does: "stores results in batches, keeps cells and spans, takes dead letters into the database",
+        does: "stores results in batches, keeps cells and spans, looks for alerts, takes dead letters into the database",
         listens: false,
         database: Access::Write,
         blobs: Access::None,
@@ -178,6 +179,17 @@ pub const ROLES: &[Role] = &[
         consume: NO_GROUPS,
         consume_dead: NO_GROUPS,
         tables: NO_TABLES,
+    },
+    Role {
+        name: "notify",
+        does: "sends notices as signed web hooks, to public and permitted addresses",
+        listens: false,
+        database: Access::Write,
+        blobs: Access::None,
+        publish: NO_TOPICS,
+        consume: &[NOTIFY],
+        consume_dead: NO_GROUPS,
+        tables: tables::OF_NOTIFY,
     },
     Role {
         name: "relay",

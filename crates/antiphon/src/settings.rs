@@ -95,6 +95,7 @@ pub const TABLES: &[&[Setting]] = &[
     SETTINGS,
     antiphon_analysis::plan::SETTINGS,
     antiphon_analysis::receive::SETTINGS,
+    antiphon_notify::SETTINGS,
     antiphon_platform::telemetry::SETTINGS,
     antiphon_web::SETTINGS,
 ];

@@ -12,6 +12,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use antiphon_analysis::admit;
+use antiphon_analysis::alerts;
 use antiphon_analysis::descriptors;
 use antiphon_analysis::messages;
 use antiphon_analysis::plan::{self, Choice};
@@ -21,6 +22,7 @@ use antiphon_analysis::store;
 use antiphon_analysis::topics;
 use antiphon_analysis::workers::{Worker, analyze, analyze_songs};
 use antiphon_identity::{Keys, LocalToken, Options};
+use antiphon_notify as notify;
 use antiphon_platform::blobs::Blobs;
 use antiphon_platform::clock::{Clock, Micros, SECOND};
 use antiphon_platform::config::Config;
@@ -30,6 +32,7 @@ use antiphon_platform::disk;
 use antiphon_platform::http::health::Checks;
 use antiphon_platform::http::nearest;
 use antiphon_platform::jobs::{self, Job, JobError, Outcome};
+use antiphon_platform::outbound::Outbound;
 use antiphon_platform::outbox;
 use antiphon_platform::queue::Queue;
 use antiphon_platform::sql;
@@ -55,6 +58,9 @@ const CUT_AT_ONCE: usize = 2;
 const RETENTION_EVERY: Duration = Duration::from_secs(3_600);
 const SWEEP_EVERY: Duration = Duration::from_secs(6 * 3_600);
 
+/// What was told is kept for 400 days: a day more or less.
+const FORGET_EVERY: Duration = Duration::from_secs(24 * 3_600);
+
 /// A song whose results are old can wait; one that was queued makes room for the next as soon as it is done.
 const REANALYZE_EVERY: Duration = Duration::from_secs(60);
 
@@ -79,6 +85,7 @@ pub struct Wiring {
     keys: Option<Keys>,
     public_reads: bool,
     receive: receive::Options,
+    notify: notify::Options,
     songs: Songs,
     /// What the messages of new songs carry; made for the role that takes songs.
     song_plan: Option<messages::Plan>,
@@ -160,6 +167,7 @@ impl Wiring {
             keys,
             public_reads,
             receive: receive::Options::read(config)?,
+            notify: notify::Options::read(config)?,
             songs,
             song_plan,
             folder,
@@ -224,6 +232,7 @@ impl Wiring {
                 "write" => tasks.extend(self.write(stop)?),
                 "admit" => tasks.push(("admit", self.admit(stop)?)),
                 "receive" => tasks.push(("receive", self.receive(stop)?)),
+                "notify" => tasks.extend(self.notify(stop)?),
                 "relay" => tasks.push(("relay", self.relay(stop)?)),
                 "schedule" => tasks.push(("schedule", self.schedule(stop)?)),
                 // What listens is served by the router; a job runs alone.
@@ -306,6 +315,10 @@ impl Wiring {
                 Box::pin(async move { run.await.map_err(|error| error.to_string()) })
             })
         };
+        let alerts: Task = {
+            let (database, clock, stop) = (database.clone(), clock.clone(), stop.clone());
+            Box::new(move || Box::pin(alerts::run(database.clone(), clock.clone(), stop.clone()).map(Ok)))
+        };
         let roll_up: Task =
             Box::new(move || Box::pin(store::rollup::run(database.clone(), clock.clone(), stop.clone()).map(Ok)));
         Ok(vec![
@@ -313,6 +326,7 @@ impl Wiring {
             ("write: dead letters", dead_letters),
             ("write: descriptors", descriptors),
             ("write: roll-ups", roll_up),
+            ("write: alerts", alerts),
         ])
     }
 
@@ -332,6 +346,22 @@ impl Wiring {
             let run = receive::run(Arc::clone(&queue), clock.clone(), options.clone(), stop.clone());
             Box::pin(run.map(Ok))
         }))
+    }
+
+    fn notify(&self, stop: &CancellationToken) -> Result<Vec<(&'static str, Task)>> {
+        let (database, queue) = (self.connections.database("notify")?, self.connections.queue("notify")?);
+        let (clock, stop) = (self.clock.clone(), stop.clone());
+        let outbound = Outbound::new(self.notify.allow.clone());
+        let sending = notify::Sending { database: database.clone(), outbound, clock: clock.clone() };
+        let receive: Task = {
+            let stop = stop.clone();
+            Box::new(move || {
+                let run = notify::receive(database.clone(), Arc::clone(&queue), clock.clone(), stop.clone());
+                Box::pin(async move { run.await.map_err(|error| error.to_string()) })
+            })
+        };
+        let send: Task = Box::new(move || Box::pin(notify::send(sending.clone(), stop.clone()).map(Ok)));
+        Ok(vec![("notify", receive), ("notify: sending", send)])
     }
 
     fn relay(&self, stop: &CancellationToken) -> Result<Task> {
@@ -542,6 +572,14 @@ fn all_jobs(database: &Database, blobs: &Arc<dyn Blobs>, clock: &Clock, songs: &
             }
         })
     };
+    let forget = {
+        let handles = (database.clone(), clock.clone());
+        let about = "lets go of changes of alerts and of notices after 400 days";
+        Job::new("forget-alerts", about, FORGET_EVERY, move || {
+            let (database, clock) = handles.clone();
+            async move { alerts::expire(&database, clock.now()).await.map_err(JobError::from) }
+        })
+    };
     let sweep = Job::new("sweep-songs", "removes files of songs that crashes left behind", SWEEP_EVERY, move || {
         let (database, blobs, clock) = handles.clone();
         async move {
@@ -549,5 +587,5 @@ fn all_jobs(database: &Database, blobs: &Arc<dyn Blobs>, clock: &Clock, songs: &
             swept.map(|_| ()).map_err(|error| JobError::Retry(error.to_string()))
         }
     });
-    vec![retention, reanalyze, sweep]
+    vec![retention, reanalyze, forget, sweep]
 }

@@ -94,8 +94,8 @@ fn every_role_opens_what_its_row_permits_and_nothing_else() {
             }
         }
         let outside = service.networks.iter().filter(|network| !compose.networks[*network].internal);
-        let expected = usize::from(role["listens"] == true || name == "receive");
-        assert_eq!(outside.count(), expected, "{name}: only what listens or receives reaches out");
+        let expected = usize::from(role["listens"] == true || ["receive", "notify"].contains(&name));
+        assert_eq!(outside.count(), expected, "{name}: only what listens, receives or notifies reaches out");
     }
     assert!(cells > 100, "{cells} cells");
     println!("{cells} cells of role and connection");

@@ -12,6 +12,7 @@ use std::sync::Mutex;
 use std::sync::mpsc::channel;
 
 use antiphon_analysis::topics::{ALL, DESCRIPTORS, INBOX, LONG_RECORDINGS, RECORDINGS, RESULTS, SONGS};
+use antiphon_notify::NOTICES;
 use antiphon_platform::blobs::s3::S3Blobs;
 use antiphon_platform::blobs::{self, Blobs};
 use antiphon_platform::clock::Clock;
@@ -23,7 +24,7 @@ use serde_json::{Value, json};
 use support::traffic::{SENSORS, add_sensors, answers, load, recordings, wait_stored};
 use support::{Antiphon, Client, PATIENCE, command, message, start, try_start, wav};
 
-const TOPICS: [Topic; 6] = [INBOX, RECORDINGS, LONG_RECORDINGS, SONGS, RESULTS, DESCRIPTORS];
+const TOPICS: [Topic; 7] = [INBOX, RECORDINGS, LONG_RECORDINGS, SONGS, RESULTS, DESCRIPTORS, NOTICES];
 
 /// Accounts are of the whole server, which other tests share.
 fn account(role: &str) -> String {

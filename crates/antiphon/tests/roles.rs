@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use antiphon_analysis::topics::{ALL, DESCRIPTORS, INBOX, LONG_RECORDINGS, RECORDINGS, RESULTS, SONGS};
+use antiphon_notify::NOTICES;
 use antiphon_platform::clock::Clock;
 use antiphon_platform::queue::files::FileQueue;
 use antiphon_platform::queue::{Access, Group, Queue, QueueError};
@@ -135,7 +136,7 @@ async fn each_role_uses_its_topics_and_groups_and_no_others() {
         let names = |list: &str| -> Vec<String> {
             role[list].as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned()).collect()
         };
-        let topics = [INBOX, RECORDINGS, LONG_RECORDINGS, SONGS, RESULTS, DESCRIPTORS];
+        let topics = [INBOX, RECORDINGS, LONG_RECORDINGS, SONGS, RESULTS, DESCRIPTORS, NOTICES];
         let (publish, consume, dead) = (names("publish"), names("consume"), names("consume_dead"));
         let of = |allowed: &[String]| -> Vec<Group> {
             ALL.into_iter().filter(|group| allowed.iter().any(|name| name == group.name)).collect()

@@ -17,9 +17,9 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use http_body::Body;
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -191,7 +191,16 @@ impl Outbound {
 
     async fn get_once(&self, url: &Url, headers: &[(&str, &str)]) -> Result<Response, OutboundError> {
         let host = url.host_str().ok_or_else(no_host)?;
-        self.send(url, request(url, host, headers)?, PATIENCE).await
+        self.send(url, request(Method::GET, url, host, headers, Empty::new())?, PATIENCE).await
+    }
+
+    /// Sends `body` to `url`, once: a redirect is an answer like any other, for what is sent is meant for this address.
+    ///
+    /// # Errors
+    /// An [`OutboundError`]; any status is an answer.
+    pub async fn post(&self, url: &Url, headers: &[(&str, &str)], body: Bytes) -> Result<Response, OutboundError> {
+        let host = url.host_str().ok_or_else(no_host)?;
+        self.send(url, request(Method::POST, url, host, headers, Full::new(body))?, PATIENCE).await
     }
 
     /// Sends a request as it is, on a connection of its own to where `url` leads; a redirect is an answer like any other.
@@ -264,10 +273,18 @@ pub fn shown(url: &Url) -> String {
     format!("{}://{}{port}{}", url.scheme(), url.host_str().unwrap_or_default(), url.path())
 }
 
-fn request(url: &Url, host: &str, headers: &[(&str, &str)]) -> Result<Request<Empty<Bytes>>, OutboundError> {
+fn request<B>(
+    method: Method,
+    url: &Url,
+    host: &str,
+    headers: &[(&str, &str)],
+    body: B,
+) -> Result<Request<B>, OutboundError> {
     let path = url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));
     let host = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
-    let mut request = Request::get(path)
+    let mut request = Request::builder()
+        .method(method)
+        .uri(path)
         .header(header::HOST, host)
         .header(header::USER_AGENT, concat!("antiphon/", env!("CARGO_PKG_VERSION")))
         .header(header::CONNECTION, "close");
@@ -283,7 +300,7 @@ fn request(url: &Url, host: &str, headers: &[(&str, &str)]) -> Result<Request<Em
         }
     }
     request
-        .body(Empty::new())
+        .body(body)
         .map_err(|error| OutboundError::Address(format!("the address cannot be asked for: {error}")))
 }
 
@@ -400,6 +417,35 @@ mod tests {
         assert_eq!(answer.whole(2).await.unwrap(), b"ok");
         assert!(matches!(outbound.get(&start, &[]).await, Err(OutboundError::Refused { .. })));
         assert!(matches!(outbound.get(&start, &[]).await, Err(OutboundError::Address(_))));
+    }
+
+    #[tokio::test]
+    async fn what_is_sent_arrives_whole_and_is_sent_nowhere_else() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let here = listener.local_addr().unwrap();
+        let asked = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut text = String::new();
+            while !text.ends_with("{\"a\":1}") {
+                let mut some = [0; 256];
+                let count = stream.read(&mut some).await.unwrap();
+                assert_ne!(count, 0, "{text}");
+                text.push_str(std::str::from_utf8(&some[..count]).unwrap());
+            }
+            let moved = format!("HTTP/1.1 307 Moved\r\nLocation: http://{here}/b\r\nContent-Length: 0\r\n\r\n");
+            stream.write_all(moved.as_bytes()).await.unwrap();
+            text
+        });
+        let target = url(&format!("http://{here}/hook?x=1"));
+        let answer = local().post(&target, &[("webhook-id", "a/1")], Bytes::from_static(b"{\"a\":1}")).await.unwrap();
+        assert_eq!(answer.status, StatusCode::TEMPORARY_REDIRECT);
+        let text = asked.await.unwrap().to_lowercase();
+        assert!(text.starts_with("post /hook?x=1 http/1.1\r\n"), "{text}");
+        assert!(text.contains("content-length: 7\r\n") && text.contains("webhook-id: a/1\r\n"), "{text}");
+        assert!(matches!(
+            Outbound::new(Allow::default()).post(&target, &[], Bytes::new()).await,
+            Err(OutboundError::Refused { .. })
+        ));
     }
 
     #[tokio::test]

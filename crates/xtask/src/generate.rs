@@ -15,9 +15,10 @@ use prost::Message as _;
 use prost_types::FileDescriptorSet;
 
 /// Schema file, and where its Rust code goes.
-const MESSAGES: [(&str, &str, &str); 2] = [
+const MESSAGES: [(&str, &str, &str); 3] = [
     ("antiphon/v1/analysis.proto", "antiphon.v1.rs", "crates/analysis/src/messages.rs"),
     ("antiphon/v1/catalog.proto", "antiphon.catalog.v1.rs", "crates/catalog/src/messages.rs"),
+    ("antiphon/v1/notify.proto", "antiphon.notify.v1.rs", "crates/notify/src/messages.rs"),
 ];
 
 /// The schemas of the last release, compiled: later ones must be compatible with them.

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 
 /// Which of our crates each of our crates may name; absences are the rule.
-const MAY_USE: [(&str, &[&str]); 12] = [
+const MAY_USE: [(&str, &[&str]); 13] = [
     (
         "antiphon",
         &[
@@ -15,6 +15,7 @@ const MAY_USE: [(&str, &[&str]); 12] = [
             "antiphon-catalog",
             "antiphon-features",
             "antiphon-identity",
+            "antiphon-notify",
             "antiphon-platform",
             "antiphon-plot",
             "antiphon-tables",
@@ -28,10 +29,12 @@ const MAY_USE: [(&str, &[&str]); 12] = [
             "antiphon-catalog",
             "antiphon-features",
             "antiphon-identity",
+            "antiphon-notify",
             "antiphon-platform",
             "antiphon-tables",
         ],
     ),
+    ("antiphon-notify", &["antiphon-platform"]),
     ("antiphon-catalog", &["antiphon-audio", "antiphon-identity", "antiphon-platform"]),
     ("antiphon-identity", &["antiphon-platform"]),
     ("antiphon-features", &["antiphon-audio"]),

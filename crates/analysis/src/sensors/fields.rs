@@ -78,7 +78,12 @@ pub(super) struct SensorChange {
 }
 
 /// Tells null from nothing: what is sent is `Some`, null included.
-fn sent<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
+///
+/// # Errors
+/// Those of the value.
+pub(crate) fn sent<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
 }
 
@@ -176,7 +181,11 @@ fn check_plan(algorithms: &[Choice], calibration: Option<f64>, known: &Known) ->
     Ok(())
 }
 
-fn checked_name(name: &str) -> Result<String, Problem> {
+/// A name as people give it, trimmed and in one Unicode form.
+///
+/// # Errors
+/// 400 that names `name`.
+pub(crate) fn checked_name(name: &str) -> Result<String, Problem> {
     let name: String = name.trim().nfc().take(NAME_LENGTH + 1).collect();
     let length = name.chars().count();
     if !(1..=NAME_LENGTH).contains(&length) || name.chars().any(char::is_control) {

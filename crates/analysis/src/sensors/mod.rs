@@ -12,6 +12,7 @@ use antiphon_platform::http::{Problem, nearest};
 
 pub use directory::{Directory, Known};
 pub use fields::check_id;
+pub(crate) use fields::{checked_name, sent};
 pub use health::Health;
 pub use rows::Sensor;
 

@@ -15,6 +15,7 @@ use super::fields::{NewSensor, SensorChange};
 use super::health::{Health, health};
 use super::rows::{self, Sensor};
 use super::{Directory, keys};
+use crate::alerts;
 use crate::descriptors::Known;
 use crate::plan::{self, Choice};
 use crate::store::retention::{Retention, delete_sensor};
@@ -265,7 +266,7 @@ async fn change(
     Ok(Json(view))
 }
 
-/// Delete a sensor and its keys. Its data stays readable, unless `data=true`.
+/// Delete a sensor and its keys. Its data stays readable, unless `data=true`: then its alerts go too.
 #[utoipa::path(
     delete, path = "/api/v1/sensors/{sensor}", tag = "sensors", operation_id = "delete_sensor",
     params(
@@ -298,6 +299,7 @@ async fn delete(
     };
     if with_data? {
         delete_sensor(&mut tx, &sensor).await?;
+        alerts::delete_of(&mut tx, &sensor).await?;
         rows::remove(&mut tx, &sensor).await?;
     } else {
         found.deleted_at = Some(api.clock.now());

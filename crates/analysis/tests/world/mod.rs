@@ -11,7 +11,7 @@ use antiphon_analysis::recordings::{Acceptor, Rows, Uploads, media, routes as re
 use antiphon_analysis::sensors::{Directory, routes as sensors};
 use antiphon_analysis::store::{dead_letters, writer};
 use antiphon_analysis::workers::{Worker, analyze, analyze_songs};
-use antiphon_analysis::{plan, query, store, topics};
+use antiphon_analysis::{alerts, plan, query, store, topics};
 use antiphon_audio::encode::{PcmFormat, Samples, flac, wav};
 use antiphon_catalog::{SongData, SongId};
 use antiphon_identity::{Keys, Options, Role, create_key};
@@ -88,8 +88,14 @@ impl World {
     pub async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let clock = Clock::manual(NOW);
-        let migrations: Vec<Migration> =
-            [antiphon_identity::MIGRATIONS, antiphon_catalog::MIGRATIONS, store::MIGRATIONS].concat();
+        let migrations: Vec<Migration> = [
+            antiphon_identity::MIGRATIONS,
+            antiphon_catalog::MIGRATIONS,
+            store::MIGRATIONS,
+            alerts::MIGRATIONS,
+            antiphon_notify::MIGRATIONS,
+        ]
+        .concat();
         let url = format!("sqlite:{}", folder.path().join("antiphon.db").display());
         let database = Database::open(&url, &migrations).await.unwrap();
         let blobs: Arc<dyn Blobs> =

@@ -115,17 +115,34 @@ const STORE: Rights = &[
     ("summaries", &[Select, Insert, Update, Delete]),
 ];
 
+/// Alerts and their web hooks, as people set them.
+const MANAGE_ALERTS: Rights = &[
+    ("alert_changes", &[Select, Delete]),
+    ("alerts", &[Select, Insert, Update, Delete]),
+    ("deliveries", &[Select, Delete]),
+    ("webhooks", &[Select, Insert, Delete]),
+];
+
+/// Where alerts stand, and what is told.
+const LOOK: Rights = &[("alert_changes", &[Insert]), ("alerts", &[Select, Update]), ("outbox", &[Insert])];
+
+/// Notices on their way.
+const NOTIFY: Rights = &[("deliveries", &[Select, Insert, Update]), ("webhooks", &[Select])];
+
 /// The outbox, emptied.
 const RELAY: Rights = &[("outbox", &[Select, Delete])];
 
 /// Jobs: their leases, what they let go of, and what they queue again.
 const JOBS: Rights = &[
+    ("alert_changes", &[Select, Delete]),
+    ("alerts", &[Select]),
     ("annotations", &[Select, Delete]),
     ("arrivals", &[Select, Delete]),
     ("blocks", &[Select, Delete]),
     ("cells", &[Select, Insert, Update, Delete]),
     ("changes", &[Select, Delete]),
     ("dead_letters", &[Select, Delete]),
+    ("deliveries", &[Select, Delete]),
     ("descriptors", &[Select]),
     ("frozen_days", &[Select, Insert, Update, Delete]),
     ("jobs", &[Select, Insert, Update]),
@@ -148,7 +165,7 @@ const JOBS: Rights = &[
 ];
 
 /// What the role `api` does.
-pub const OF_API: &[Rights] = &[OPEN, READ, ACCEPT, MANAGE];
+pub const OF_API: &[Rights] = &[OPEN, READ, ACCEPT, MANAGE, MANAGE_ALERTS];
 /// What the role `query` does.
 pub const OF_QUERY: &[Rights] = &[OPEN, READ];
 /// What the role `admit` does.
@@ -156,7 +173,9 @@ pub const OF_ADMIT: &[Rights] = &[OPEN, ACCEPT];
 /// What the role `media` does.
 pub const OF_MEDIA: &[Rights] = &[OPEN, &[("recordings", &[Select]), ("sources", &[Select])]];
 /// What the role `write` does.
-pub const OF_WRITE: &[Rights] = &[OPEN, ACCEPT, STORE];
+pub const OF_WRITE: &[Rights] = &[OPEN, ACCEPT, STORE, LOOK];
+/// What the role `notify` does.
+pub const OF_NOTIFY: &[Rights] = &[OPEN, NOTIFY];
 /// What the role `relay` does.
 pub const OF_RELAY: &[Rights] = &[OPEN, RELAY];
 /// What jobs do.

@@ -41,7 +41,14 @@ pub struct Connections {
 
 /// The schema of all capabilities.
 pub fn migrations() -> Vec<Migration> {
-    [antiphon_identity::MIGRATIONS, antiphon_catalog::MIGRATIONS, antiphon_analysis::store::MIGRATIONS].concat()
+    [
+        antiphon_identity::MIGRATIONS,
+        antiphon_catalog::MIGRATIONS,
+        antiphon_analysis::store::MIGRATIONS,
+        antiphon_analysis::alerts::MIGRATIONS,
+        antiphon_notify::MIGRATIONS,
+    ]
+    .concat()
 }
 
 /// What a start waits for, for `/readyz`. Cheap to clone.

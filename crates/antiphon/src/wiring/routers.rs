@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use antiphon_analysis::alerts;
 use antiphon_analysis::query;
 use antiphon_analysis::recordings::routes::{self as recordings, AcceptApi, AudioApi};
 use antiphon_analysis::recordings::{Acceptor, Rows, Uploads};
@@ -54,6 +55,7 @@ pub fn api(wiring: &Wiring) -> Result<OpenApiRouter> {
         .merge(recordings::audio_routes(AudioApi { reader, blobs: Arc::clone(&blobs) }))
         .merge(sensors::routes::manage_routes(manage))
         .merge(antiphon_catalog::write_routes(songs))
+        .merge(alerts::routes(alerts::Api { database: database.clone(), clock: clock.clone() }))
         .merge(dead_letters::routes(dead_letters::Api { db: database.clone() }))
         .merge(antiphon_identity::routes(antiphon_identity::Api {
             db: database.clone(),

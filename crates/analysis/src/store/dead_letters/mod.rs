@@ -241,8 +241,8 @@ fn subject(group: Group, message: &Message) -> Option<Subject> {
     } else if group == topics::ANALYZE_SONGS {
         let found = antiphon_catalog::messages::Song::decode(body).ok()?;
         name_of(&found.id).map(Subject::Song)
-    } else if group == topics::ADMIT || group == topics::KEEP_DESCRIPTORS {
-        // What was refused is never stored, not even as a recording that failed; descriptors are about no recording.
+    } else if [topics::ADMIT, topics::KEEP_DESCRIPTORS, antiphon_notify::NOTIFY].contains(&group) {
+        // What was refused is never stored, not even as a recording that failed; descriptors and notices are about none.
         None
     } else {
         let found = messages::Result::decode(body).ok()?;

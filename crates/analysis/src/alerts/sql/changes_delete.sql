@@ -1,0 +1,1 @@
+delete from alert_changes where alert = $1

@@ -1,0 +1,1 @@
+delete from alert_changes where told_at < $1

@@ -1,0 +1,1 @@
+select count(*) from alerts where sensor = $1

@@ -1,0 +1,1 @@
+select id, hook from alerts where sensor = $1

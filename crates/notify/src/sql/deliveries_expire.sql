@@ -1,0 +1,1 @@
+delete from deliveries where ended_at < $1

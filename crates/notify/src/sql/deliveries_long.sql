@@ -1,0 +1,1 @@
+select hook, max(number) from deliveries group by hook having max(number) > $1

@@ -1,0 +1,1 @@
+select count(*) from deliveries where ended_at is null

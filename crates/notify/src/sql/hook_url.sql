@@ -1,0 +1,1 @@
+select url from webhooks where id = $1
