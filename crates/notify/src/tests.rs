@@ -80,11 +80,11 @@ impl World {
 type Seen = Arc<Mutex<Vec<(BTreeMap<String, String>, String)>>>;
 
 /// A receiver that gives each request the next status, and 200 when there are no more.
-async fn receiver(statuses: &[u16]) -> (String, Seen) {
+async fn receiver(statuses: &'static [u16]) -> (String, Seen) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://127.0.0.1:{}/secret-path", listener.local_addr().unwrap().port());
     let seen = Seen::default();
-    let (noted, mut statuses) = (Arc::clone(&seen), statuses.to_vec().into_iter());
+    let (noted, mut statuses) = (Arc::clone(&seen), statuses.iter().copied());
     tokio::spawn(async move {
         loop {
             let (mut stream, _) = listener.accept().await.unwrap();

@@ -299,9 +299,7 @@ fn request<B>(
             request = request.header(header::AUTHORIZATION, value);
         }
     }
-    request
-        .body(body)
-        .map_err(|error| OutboundError::Address(format!("the address cannot be asked for: {error}")))
+    request.body(body).map_err(|error| OutboundError::Address(format!("the address cannot be asked for: {error}")))
 }
 
 /// One request on a connection of its own.
