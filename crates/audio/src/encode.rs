@@ -106,6 +106,14 @@ pub fn wav(format: &PcmFormat, samples: Samples<'_>) -> Result<Vec<u8>, AudioErr
 /// # Errors
 /// As [`wav`], and [`AudioError::Encode`] for floating point formats and for no samples at all.
 pub fn flac(format: &PcmFormat, samples: Samples<'_>) -> Result<Vec<u8>, AudioError> {
+    tagged_flac(format, samples, &[])
+}
+
+/// As [`flac`], with tags: the names of Vorbis comments, such as `TITLE`, and their values.
+///
+/// # Errors
+/// As [`flac`].
+pub fn tagged_flac(format: &PcmFormat, samples: Samples<'_>, tags: &[(&str, &str)]) -> Result<Vec<u8>, AudioError> {
     format.check(&[8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24])?;
     if format.float {
         return Err(AudioError::Encode("FLAC holds integers only".into()));
@@ -121,7 +129,8 @@ pub fn flac(format: &PcmFormat, samples: Samples<'_>) -> Result<Vec<u8>, AudioEr
     };
     let failed = |error: flac_codec::Error| AudioError::Encode(error.to_string());
     // Trying both ways to couple stereo halves the speed for 1 % of size.
-    let options = Options::default().fast_channel_correlation(true).no_padding().no_seektable();
+    let plain = Options::default().fast_channel_correlation(true).no_padding().no_seektable();
+    let options = tags.iter().fold(plain, |options, (name, value)| options.tag(name, value));
     let mut bytes = Cursor::new(Vec::new());
     let total = Some(integers.len() as u64);
     let channels = format.channels as u8;
