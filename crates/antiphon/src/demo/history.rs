@@ -11,14 +11,18 @@ use antiphon_platform::clock::{Micros, SECOND};
 use antiphon_platform::http::time;
 use anyhow::{Context, Result};
 
-use super::{Demo, sensors, songs};
+use super::{Demo, Memory, sensors, songs};
 use crate::commands::sensor::sender::Sender;
+use crate::commands::server::Server;
 
 /// Minutes of history: a day.
 const MINUTES: i64 = 24 * 60;
 
 /// Minutes of each place that come before the songs.
 const BEFORE_SONGS: i64 = 60;
+
+/// Minutes between two songs, so that the other thread has something to do meanwhile.
+const BETWEEN_SONGS: usize = 8;
 
 /// Seconds of a recording.
 const PIECE: i64 = 10;
@@ -70,8 +74,12 @@ impl Past {
         };
         let songs = if demo.has_songs { 0 } else { PIECES.len() };
         let mut work: Vec<Work> = minutes(0..BEFORE_SONGS).collect();
-        work.extend((0..songs).map(Work::Song));
-        work.extend(minutes(BEFORE_SONGS..MINUTES));
+        let mut rest = minutes(BEFORE_SONGS..MINUTES);
+        for song in 0..songs {
+            work.push(Work::Song(song));
+            work.extend(rest.by_ref().take(BETWEEN_SONGS));
+        }
+        work.extend(rest);
         Ok(Self { work, next: AtomicUsize::new(0), songs_left: Mutex::new(songs) })
     }
 
@@ -95,10 +103,7 @@ impl Past {
         while !demo.stop.is_cancelled() {
             match self.work.get(self.next.fetch_add(1, Ordering::Relaxed)) {
                 None => return Ok(()),
-                Some(Work::Song(number)) => {
-                    songs::send(demo, &server, &PIECES[*number])?;
-                    self.song_is_sent(demo)?;
-                }
+                Some(Work::Song(number)) => self.send_song(demo, &server, *number)?,
                 Some(Work::Minute(place, start)) => {
                     let Some((_, sender)) = senders.iter_mut().find(|(of, _)| of == place) else { continue };
                     ahead.extend(send_minute(demo, *place, *start, sender, &mut samples)?);
@@ -120,11 +125,15 @@ impl Past {
         Ok(())
     }
 
-    fn song_is_sent(&self, demo: &Demo) -> Result<()> {
+    /// Sends a song and waits for its analysis: one at a time, for each takes some memory.
+    fn send_song(&self, demo: &Demo, server: &Server, number: usize) -> Result<()> {
         let mut left = self.songs_left.lock().unwrap_or_else(PoisonError::into_inner);
+        if !songs::send(demo, server, &PIECES[number])? {
+            return Ok(());
+        }
         *left = left.saturating_sub(1);
         if *left == 0 {
-            super::Memory { born: Some(demo.born), songs: true }.write(&demo.globals.data)?;
+            Memory { born: Some(demo.born), songs: true }.write(&demo.globals.data)?;
         }
         Ok(())
     }
