@@ -102,27 +102,16 @@ impl Past {
         let mut samples = Vec::new();
         while !demo.stop.is_cancelled() {
             match self.work.get(self.next.fetch_add(1, Ordering::Relaxed)) {
-                None => return Ok(()),
+                None => break,
                 Some(Work::Song(number)) => self.send_song(demo, &server, *number)?,
                 Some(Work::Minute(place, start)) => {
                     let Some((_, sender)) = senders.iter_mut().find(|(of, _)| of == place) else { continue };
                     ahead.extend(send_minute(demo, *place, *start, sender, &mut samples)?);
                 }
             }
-            while ahead.len() > AHEAD && !demo.stop.is_cancelled() {
-                let Some(id) = ahead.front() else { break };
-                match server.get(&format!("/api/v1/recordings/{id}?wait={PATIENCE}")) {
-                    Ok(recording) if recording["status"] == "accepted" => {}
-                    Ok(_) => drop(ahead.pop_front()),
-                    // Its row may come a moment after its acceptance.
-                    Err(error) if error.is_temporary() || error.status() == Some(404) => {
-                        demo.wait_until(demo.clock.now() + SECOND / 5);
-                    }
-                    Err(error) => return Err(error.into()),
-                }
-            }
+            settle(demo, &server, &mut ahead, AHEAD)?;
         }
-        Ok(())
+        settle(demo, &server, &mut ahead, 0)
     }
 
     /// Sends a song and waits for its analysis: one at a time, for each takes some memory.
@@ -137,6 +126,23 @@ impl Past {
         }
         Ok(())
     }
+}
+
+/// Waits until at most `left` of the recordings that were sent are not yet stored, or everything stops.
+fn settle(demo: &Demo, server: &Server, ahead: &mut VecDeque<String>, left: usize) -> Result<()> {
+    while ahead.len() > left && !demo.stop.is_cancelled() {
+        let Some(id) = ahead.front() else { break };
+        match server.get(&format!("/api/v1/recordings/{id}?wait={PATIENCE}")) {
+            Ok(recording) if recording["status"] == "accepted" => {}
+            Ok(_) => drop(ahead.pop_front()),
+            // Its row may come a moment after its acceptance.
+            Err(error) if error.is_temporary() || error.status() == Some(404) => {
+                demo.wait_until(demo.clock.now() + SECOND / 5);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }
 
 /// Makes and sends the recordings of a minute, the newest first; the id of the one that was sent last.

@@ -13,6 +13,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use antiphon_demo::Synthesiser;
 use antiphon_platform::clock::{Clock, SECOND};
@@ -158,9 +159,13 @@ impl Demo {
     fn wait_until(&self, time: i64) -> bool {
         let left = u64::try_from(time - self.clock.now()).unwrap_or(0);
         if left > 0 && !self.stop.is_cancelled() {
-            let pause = tokio::time::timeout(std::time::Duration::from_micros(left), self.stop.cancelled());
             // Either may come first, and the token says which did.
-            let _ = self.runtime.block_on(async { pause.await });
+            self.runtime.block_on(async {
+                tokio::select! {
+                    () = tokio::time::sleep(Duration::from_micros(left)) => {}
+                    () = self.stop.cancelled() => {}
+                }
+            });
         }
         !self.stop.is_cancelled()
     }
