@@ -295,7 +295,7 @@ async fn run_roles(roles: &[&'static Role], asked: Asked<'_>, settled: Settled, 
     if ready {
         say_ready(roles, address)?;
         if let Asked::Demo = asked {
-            demo::start(&mut tasks, globals, Clock::system(), &stop);
+            demo::start(&mut tasks, globals, address, Clock::system(), &stop);
         }
     }
     tokio::select! {

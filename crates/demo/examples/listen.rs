@@ -5,6 +5,7 @@
 //! cargo run --release -p antiphon-demo --example listen -- song 1 > song.wav
 //! ```
 
+use std::convert::Infallible;
 use std::error::Error;
 use std::io::Write;
 
@@ -18,7 +19,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         ["song", number] => {
             let number: usize = number.parse()?;
             let piece = PIECES.iter().find(|piece| piece.track as usize == number).ok_or("there is no such song")?;
-            (piece.render(), MUSIC_RATE, 2_u16)
+            let mut samples = Vec::with_capacity(2 * piece.frames());
+            piece.play(|block| -> Result<(), Infallible> {
+                samples.extend_from_slice(block);
+                Ok(())
+            })?;
+            (samples, MUSIC_RATE, 2_u16)
         }
         [place, start, seconds] => {
             let place = match place {

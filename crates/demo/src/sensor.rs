@@ -118,7 +118,7 @@ mod tests {
         let clock = |second: i64| Place::Street.clock(second * SECOND);
         let behind: Vec<i64> = (NOON - 43_200..NOON).map(|second| second * SECOND - clock(second)).collect();
         assert_eq!(behind.iter().max(), Some(&((SET_RIGHT_EVERY - 1) * LOSES)));
-        assert!(behind.iter().any(|behind| *behind == 0));
+        assert!(behind.contains(&0));
         assert!((NOON - 43_200..NOON).all(|second| clock(second + 1) - clock(second) >= SECOND - LOSES));
         assert_eq!(Place::Garden.clock(NOON), NOON);
     }

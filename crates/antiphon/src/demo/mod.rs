@@ -11,6 +11,7 @@ mod songs;
 
 use std::fs;
 use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +36,9 @@ const DATA: &str = "./antiphon-demo";
 
 /// What the demo remembers, in the data folder.
 const FILE: &str = "demo.json";
+
+/// What a newcomer opens first.
+const LOOK_AT: &str = "/docs";
 
 /// Threads that make and send what is past: one for each core of the smallest machine that is promised anything.
 const HISTORY_THREADS: usize = 2;
@@ -97,8 +101,20 @@ pub fn take(data: &Path, config: &Config) -> Result<()> {
     Memory { born: None, songs: false }.write(data)
 }
 
-/// Starts everything that the demo does while the server runs. What goes wrong with it is said in the log; the server goes on.
-pub fn start(tasks: &mut JoinSet<()>, globals: &Globals, clock: Clock, stop: &CancellationToken) {
+/// Starts everything that the demo does while the server runs, and says where to look. What goes wrong with it is said in the
+/// log; the server goes on.
+pub fn start(
+    tasks: &mut JoinSet<()>,
+    globals: &Globals,
+    address: Option<SocketAddr>,
+    clock: Clock,
+    stop: &CancellationToken,
+) {
+    let data = globals.data.display().to_string();
+    tracing::info!(data, "demo: two sensors and an album, all simulated; remove the data folder to be rid of it");
+    if let Some(address) = address {
+        tracing::info!("demo: look at http://{address}{LOOK_AT}");
+    }
     let (globals, stop, runtime) = (globals.clone(), stop.clone(), Handle::current());
     tasks.spawn(async move {
         if let Err(error) = run(globals, clock, stop, runtime).await {
@@ -108,11 +124,6 @@ pub fn start(tasks: &mut JoinSet<()>, globals: &Globals, clock: Clock, stop: &Ca
 }
 
 async fn run(globals: Globals, clock: Clock, stop: CancellationToken, runtime: Handle) -> Result<()> {
-    let shown = globals.data.display().to_string();
-    tracing::info!(
-        data = shown,
-        "demo: two sensors and an album, all simulated; remove the data folder to be rid of it"
-    );
     let pool = Pool::new("demo", HISTORY_THREADS, Priority::Background);
     let prepared = pool.run(move || prepare(globals, clock, stop, runtime)).await??;
     let demo = Arc::new(prepared);
@@ -146,7 +157,8 @@ async fn run(globals: Globals, clock: Clock, stop: CancellationToken, runtime: H
 /// Everything that has to be there before the first sound is sent.
 fn prepare(globals: Globals, clock: Clock, stop: CancellationToken, runtime: Handle) -> Result<Demo> {
     let memory = Memory::read(&globals.data)?.unwrap_or(Memory { born: None, songs: false });
-    let begins = (clock.now() + SECOND - 1).div_euclid(SECOND);
+    // The second that has begun: a past that led up to the next one would end in the future.
+    let begins = clock.now().div_euclid(SECOND);
     let born = memory.born.unwrap_or(begins);
     Memory { born: Some(born), ..memory }.write(&globals.data)?;
     sensors::ensure(&globals)?;

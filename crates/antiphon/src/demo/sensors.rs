@@ -1,8 +1,5 @@
 //! The simulated sensors: made on the first start, each with a key that the demo keeps for the next ones.
 
-use std::fs::{self, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use antiphon_analysis::ids::{RecordingId, audio_digest};
@@ -17,9 +14,13 @@ use super::Demo;
 use crate::cli::Globals;
 use crate::commands::sensor::sender::{Attempt, Sender};
 use crate::commands::server::{Server, ServerOptions};
+use crate::data_folder;
 
 /// What a place's sound is sent as.
 const FORMAT: PcmFormat = PcmFormat { rate: RATE, channels: 1, bits: 16, float: false };
+
+/// Where the sensors' keys lie, in the data folder.
+const KEYS: &str = "demo";
 
 /// Seconds of audio in front of each piece.
 pub const LEAD_IN: i64 = 2;
@@ -37,6 +38,8 @@ pub struct Sound {
 /// Makes the sensors that are not there, and keys for those that have none here.
 pub fn ensure(globals: &Globals) -> Result<()> {
     let server = Server::beside(globals)?;
+    let keys = globals.data.join(KEYS);
+    create_folders(&LocalDisk, &keys).with_context(|| format!("cannot make {}", keys.display()))?;
     for place in Place::ALL {
         let path = key_file(&globals.data, place);
         let id = place.sensor();
@@ -49,25 +52,14 @@ pub fn ensure(globals: &Globals) -> Result<()> {
             Err(error) => return Err(anyhow!(error).context(format!("the sensor {id} cannot be made"))),
         };
         let key = answer["key"].as_str().with_context(|| format!("the sensor {id} got no key"))?;
-        keep_key(&path, key).with_context(|| format!("cannot write {}", path.display()))?;
+        data_folder::write_private(&path, key).with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())
 }
 
 /// Where the key of a sensor lies.
 fn key_file(data: &Path, place: Place) -> PathBuf {
-    data.join("demo").join(format!("{}.key", place.sensor()))
-}
-
-/// Writes a key for the owner's eyes only, wholly or not at all.
-fn keep_key(path: &Path, key: &str) -> std::io::Result<()> {
-    create_folders(&LocalDisk, path.parent().unwrap_or(Path::new(".")))?;
-    let new = path.with_extension("new");
-    let _ = fs::remove_file(&new);
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-    file.write_all(key.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&new, path)
+    data.join(KEYS).join(format!("{}.key", place.sensor()))
 }
 
 /// What sends for a sensor, with the sensor's own key.

@@ -1,12 +1,12 @@
 //! The pieces themselves: patterns, chords, melodies and what is said.
 
 use super::MUSIC_RATE;
-use super::instruments::{Mix, Note, Turning, hertz};
+use super::instruments::{Note, Score, Turning, hertz};
 use super::voice::{Onset, Speaker, Syllable, speak};
 use crate::Random;
 
 /// A melody over plucked chords and a bass, in A minor: 96 beats a minute, twenty bars.
-pub fn paper_lanterns(mix: &mut Mix) {
+pub fn paper_lanterns(score: &mut Score) {
     const BEAT: f32 = 60.0 / 96.0;
     const CHORDS: [[f32; 4]; 4] =
         [[45.0, 57.0, 60.0, 64.0], [41.0, 57.0, 60.0, 65.0], [48.0, 55.0, 60.0, 64.0], [43.0, 55.0, 59.0, 62.0]];
@@ -51,7 +51,7 @@ pub fn paper_lanterns(mix: &mut Mix) {
         for (step, voice) in [1, 2, 3, 2, 1, 3, 2, 3].into_iter().enumerate() {
             let gain = if step % 4 == 0 { 0.34 } else { 0.24 };
             let pan = if step % 2 == 0 { -0.45 } else { 0.35 };
-            mix.pluck(Note {
+            score.pluck(Note {
                 at: start + step as f32 * BEAT / 2.0,
                 seconds: 0.9,
                 hertz: hertz(chord[voice]),
@@ -62,7 +62,7 @@ pub fn paper_lanterns(mix: &mut Mix) {
         if bar >= 2 {
             for (beat, length) in [(0.0, 1.4), (1.5, 0.4), (2.0, 1.4), (3.5, 0.4)] {
                 let at = start + beat * BEAT;
-                mix.bass(Note { at, seconds: length * BEAT, hertz: hertz(chord[0]), gain: 0.22, pan: 0.0 });
+                score.bass(Note { at, seconds: length * BEAT, hertz: hertz(chord[0]), gain: 0.22, pan: 0.0 });
             }
         }
         if (4..18).contains(&bar) {
@@ -70,34 +70,38 @@ pub fn paper_lanterns(mix: &mut Mix) {
                 let at = start + beat as f32 * BEAT;
                 let skin = Note { at, seconds: 0.09, hertz: 52.0, gain: 0.4, pan: 0.0 };
                 if beat % 2 == 0 {
-                    mix.drum(skin, 2.6);
+                    score.drum(skin, 2.6);
                 } else {
-                    mix.spray(Note { seconds: 0.05, hertz: 1_800.0, gain: 0.12, pan: 0.1, ..skin });
+                    score.spray(Note { seconds: 0.05, hertz: 1_800.0, gain: 0.12, pan: 0.1, ..skin });
                 }
                 for half in 0..2 {
                     let at = at + half as f32 * BEAT / 2.0;
-                    mix.spray(Note { at, seconds: 0.016, hertz: 7_000.0, gain: 0.07, pan: 0.4 });
+                    score.spray(Note { at, seconds: 0.016, hertz: 7_000.0, gain: 0.07, pan: 0.4 });
                 }
             }
         }
         if bar >= 8 {
             for voice in &chord[1..] {
-                mix.pad(Note { at: start, seconds: 4.0 * BEAT + 0.4, hertz: hertz(*voice), gain: 0.07, pan: 0.0 });
+                score.pad(Note { at: start, seconds: 4.0 * BEAT + 0.4, hertz: hertz(*voice), gain: 0.07, pan: 0.0 });
             }
         }
     }
-    let phrases: [(usize, &[(f32, f32)], f32); 4] =
-        [(2, &CALL, 0.0), (6, &ANSWER, 0.0), (10, &CALL, 0.0), (14, &ANSWER, 0.0)];
-    for (bar, phrase, shift) in phrases {
+    for (bar, phrase) in [(2, &CALL[..]), (6, &ANSWER), (10, &CALL), (14, &ANSWER)] {
         let mut at = bar as f32 * 4.0 * BEAT;
         for (beats, note) in phrase {
             if *note > 0.0 {
                 let gain = if bar >= 10 { 0.3 } else { 0.24 };
-                mix.bell(Note { at, seconds: beats * BEAT, hertz: hertz(note + shift), gain, pan: -0.1 });
+                score.bell(Note { at, seconds: beats * BEAT, hertz: hertz(*note), gain, pan: -0.1 });
                 if bar >= 10 {
-                    // An echo on the other side, a third below.
+                    // An echo on the other side, an octave below.
                     let below = hertz(note - 12.0);
-                    mix.bell(Note { at: at + BEAT * 0.75, seconds: beats * BEAT, hertz: below, gain: 0.09, pan: 0.6 });
+                    score.bell(Note {
+                        at: at + BEAT * 0.75,
+                        seconds: beats * BEAT,
+                        hertz: below,
+                        gain: 0.09,
+                        pan: 0.6,
+                    });
                 }
             }
             at += beats * BEAT;
@@ -106,7 +110,7 @@ pub fn paper_lanterns(mix: &mut Mix) {
 }
 
 /// Drums alone: 118 beats a minute, bars of sixteen steps, and a turn in every fourth.
-pub fn switchyard(mix: &mut Mix) {
+pub fn switchyard(score: &mut Score) {
     const STEP: f32 = 60.0 / 118.0 / 4.0;
     const KICK: [&str; 3] = ["x.....x...x.....", "x..x..x...x..x..", "x.....x.x.x...x."];
     const SNARE: [&str; 3] = ["....x.......x...", "....x..o.o..x..o", "....x..o....x.oo"];
@@ -132,37 +136,37 @@ pub fn switchyard(mix: &mut Mix) {
             let at = (bar * 16 + step) as f32 * STEP + late + random.between(0.0, 0.003);
             let note = |seconds, hertz, gain, pan| Note { at, seconds, hertz, gain, pan };
             if let Some(force) = strike(KICK[part], step).filter(|_| bar != 12) {
-                mix.drum(note(0.13, 47.0, 0.85 * force, 0.0), 4.2);
-                mix.spray(note(0.006, 2_500.0, 0.12 * force, 0.0));
+                score.drum(note(0.13, 47.0, 0.85 * force, 0.0), 4.2);
+                score.spray(note(0.006, 2_500.0, 0.12 * force, 0.0));
             }
             if let Some(force) = strike(SNARE[part], step).filter(|_| bar >= 2 && !(is_turn && step >= 8)) {
-                mix.spray(note(0.075, 1_300.0, 0.34 * force, 0.06));
-                mix.drum(note(0.06, 186.0, 0.3 * force, 0.06), 1.5);
+                score.spray(note(0.075, 1_300.0, 0.34 * force, 0.06));
+                score.drum(note(0.06, 186.0, 0.3 * force, 0.06), 1.5);
             }
             if let Some(force) = strike(HAT[part], step).filter(|_| bar >= 1) {
                 let seconds = if step == 14 && bar % 2 == 1 { 0.11 } else { 0.022 };
-                mix.spray(note(seconds, 7_800.0, random.between(0.13, 0.2) * force, 0.35));
+                score.spray(note(seconds, 7_800.0, random.between(0.13, 0.2) * force, 0.35));
             }
             if let Some(force) = strike(BLOCK, step).filter(|_| bar >= 8) {
-                mix.drum(note(0.028, 830.0, 0.16 * force, -0.55), 1.08);
+                score.drum(note(0.028, 830.0, 0.16 * force, -0.55), 1.08);
             }
             if is_turn && step >= 8 {
                 let skin = [196.0, 147.0, 110.0, 82.0][(step - 8) / 2];
                 let pan = [-0.6, -0.2, 0.25, 0.6][(step - 8) / 2];
                 if step % 2 == 0 || bar >= 11 {
-                    mix.drum(note(0.14, skin, 0.5, pan), 1.7);
+                    score.drum(note(0.14, skin, 0.5, pan), 1.7);
                 }
             }
         }
         if bar % 8 == 4 || bar == 22 {
             let at = bar as f32 * 16.0 * STEP;
-            mix.spray(Note { at, seconds: 0.7, hertz: 5_200.0, gain: 0.25, pan: -0.3 });
+            score.spray(Note { at, seconds: 0.7, hertz: 5_200.0, gain: 0.25, pan: -0.3 });
         }
     }
 }
 
 /// A drone on D and A whose partials beat against each other, with a slow line of harmonics above it and waves of noise.
-pub fn low_water(mix: &mut Mix) {
+pub fn low_water(score: &mut Score) {
     const LENGTH: f32 = 55.0;
     const GROUND: f32 = 73.42;
     let voices = [(1.0, 0.26), (1.5, 0.17), (2.0, 0.15), (3.0, 0.08), (4.0, 0.05), (5.0, 0.03), (6.0, 0.025)];
@@ -172,7 +176,7 @@ pub fn low_water(mix: &mut Mix) {
             let mut tide = Turning::new(0.021 + 0.006 * index as f32);
             let rate = MUSIC_RATE as f32;
             let (mut played, frames) = (0.0, LENGTH * rate);
-            mix.add(0.2 * index as f32, LENGTH, pan, || {
+            score.add(0.2 * index as f32, LENGTH, pan, move || {
                 let edge = (played / (6.0 * rate)).min(1.0) * ((frames - played) / (6.0 * rate)).clamp(0.0, 1.0);
                 played += 1.0;
                 tone.next() * level * edge * (0.6 + 0.4 * tide.next())
@@ -182,13 +186,13 @@ pub fn low_water(mix: &mut Mix) {
     // Harmonics of the ground, each held while the next one comes.
     for (index, harmonic) in [8.0, 9.0, 10.0, 12.0, 9.0, 8.0, 15.0, 12.0, 10.0, 8.0].into_iter().enumerate() {
         let (at, pan) = (5.0 + 4.6 * index as f32, if index % 2 == 0 { -0.4 } else { 0.4 });
-        mix.pad(Note { at, seconds: 6.5, hertz: GROUND * harmonic / 2.0, gain: 0.07, pan });
-        mix.bell(Note { at, seconds: 2.4, hertz: GROUND * harmonic, gain: 0.035, pan: -pan });
+        score.pad(Note { at, seconds: 6.5, hertz: GROUND * harmonic / 2.0, gain: 0.07, pan });
+        score.bell(Note { at, seconds: 2.4, hertz: GROUND * harmonic, gain: 0.035, pan: -pan });
     }
     let mut random = Random::about(520, 0);
     let mut swell = Turning::new(0.09);
     let mut low = 0.0;
-    mix.add(0.0, LENGTH, 0.0, || {
+    score.add(0.0, LENGTH, 0.0, move || {
         low += 0.06 * (random.between(-1.0, 1.0) - low);
         let wave = (0.5 + 0.5 * swell.next()).powi(3);
         low * 0.22 * wave
@@ -196,7 +200,7 @@ pub fn low_water(mix: &mut Mix) {
 }
 
 /// A lone voice calls, two answer in fifths: four verses on a reciting tone, with a cadence each.
-pub fn call_and_answer(mix: &mut Mix) {
+pub fn call_and_answer(score: &mut Score) {
     const TONES: [[f32; 10]; 4] = [
         [0.0, 2.0, 2.0, 2.0, 3.0, 2.0, 2.0, 0.0, -2.0, 0.0],
         [0.0, 2.0, 3.0, 5.0, 5.0, 3.0, 5.0, 7.0, 5.0, 3.0],
@@ -224,19 +228,20 @@ pub fn call_and_answer(mix: &mut Mix) {
     let mut at = 0.6;
     for verse in 0..4 {
         let call = sing(verse, 50.0);
-        speak(mix, at, Speaker { size: 1.0, vibrato: 0.006, gain: 0.5, pan: -0.5 }, &call);
-        at += length(&call) + 0.35;
+        let lasts = length(&call);
+        speak(score, at, Speaker { size: 1.0, vibrato: 0.006, gain: 0.5, pan: -0.5 }, call);
+        at += lasts + 0.35;
         for (ground, size, pan) in [(57.0, 1.08, 0.35), (62.0, 1.16, 0.7)] {
             let answer = sing(verse, ground);
             let late = if size > 1.1 { 0.02 } else { 0.0 };
-            speak(mix, at + late, Speaker { size, vibrato: 0.009, gain: 0.34, pan }, &answer);
+            speak(score, at + late, Speaker { size, vibrato: 0.009, gain: 0.34, pan }, answer);
         }
-        at += length(&call) + 0.5;
+        at += lasts + 0.5;
     }
 }
 
 /// A forecast in no language: sentences that fall, pauses between them, stress on some syllables.
-pub fn forecast(mix: &mut Mix) {
+pub fn forecast(score: &mut Score) {
     let mut random = Random::about(540, 0);
     let onsets = [Onset::Stop, Onset::Hiss, Onset::Hum, Onset::None, Onset::Stop];
     let mut at = 0.5;
@@ -260,11 +265,12 @@ pub fn forecast(mix: &mut Mix) {
                 hertz: (pitch, if is_last { pitch * 0.8 } else { pitch * 0.97 }),
             });
         }
-        speak(mix, at, Speaker { size: 1.04, vibrato: 0.0, gain: 0.5, pan: -0.1 }, &said);
-        at += said.iter().map(|syllable| syllable.seconds).sum::<f32>() + random.between(0.35, 0.8);
+        let lasts = said.iter().map(|syllable| syllable.seconds).sum::<f32>();
+        speak(score, at, Speaker { size: 1.04, vibrato: 0.0, gain: 0.5, pan: -0.1 }, said);
+        at += lasts + random.between(0.35, 0.8);
         sentence += 1;
         if sentence % 4 == 0 {
-            mix.bell(Note { at: at - 0.2, seconds: 0.8, hertz: 880.0, gain: 0.05, pan: 0.4 });
+            score.bell(Note { at: at - 0.2, seconds: 0.8, hertz: 880.0, gain: 0.05, pan: 0.4 });
             at += 0.6;
         }
     }

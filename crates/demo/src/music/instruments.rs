@@ -1,4 +1,4 @@
-//! Instruments, and what they are mixed in.
+//! Instruments, and the score that they are written into.
 
 use std::f32::consts::TAU;
 
@@ -23,11 +23,31 @@ pub struct Note {
     pub pan: f32,
 }
 
-/// Two channels of sound.
-pub struct Mix {
-    /// Interleaved.
-    samples: Vec<f32>,
+/// What is played when, in two channels. Nothing sounds before it is [performed](Score::perform), block by block: a whole piece
+/// would take 20 MB, and an allocator that has seen such a block keeps as much.
+pub struct Score {
+    parts: Vec<Part>,
+    frames: usize,
     notes: i64,
+}
+
+/// Adds the next frames of something to what is there.
+type Play = Box<dyn FnMut(&mut [f32])>;
+
+/// Something that sounds from a frame on, up to another one.
+struct Part {
+    from: usize,
+    to: usize,
+    play: Play,
+}
+
+/// A score that is being played.
+pub struct Performance {
+    /// What has not begun, the next one last.
+    waiting: Vec<Part>,
+    playing: Vec<Part>,
+    at: usize,
+    frames: usize,
 }
 
 /// The frequency of a note as MIDI counts them.
@@ -60,22 +80,33 @@ fn fall(seconds: f32) -> f32 {
     (-1.0 / (seconds * RATE)).exp()
 }
 
-impl Mix {
-    pub fn new(seconds: f32) -> Self {
-        Self { samples: vec![0.0; (seconds * RATE) as usize * 2], notes: 0 }
+impl Score {
+    /// For a piece of so many frames.
+    pub fn new(frames: usize) -> Self {
+        Self { parts: Vec::new(), frames, notes: 0 }
     }
 
-    /// Adds `seconds` of a sound from `at` on.
-    pub fn add(&mut self, at: f32, seconds: f32, pan: f32, mut next: impl FnMut() -> f32) {
-        let from = (at.max(0.0) * RATE) as usize * 2;
-        let to = (from + (seconds * RATE) as usize * 2).min(self.samples.len());
+    /// Adds `seconds` of a sound from `at` on; what lies beyond the end is not heard.
+    pub fn add(&mut self, at: f32, seconds: f32, pan: f32, mut next: impl FnMut() -> f32 + 'static) {
+        let from = (at.max(0.0) * RATE) as usize;
+        let to = (from + (seconds * RATE) as usize).min(self.frames);
         let (left, right) = ((0.5 - pan * 0.5).sqrt(), (0.5 + pan * 0.5).sqrt());
-        let Some(samples) = self.samples.get_mut(from..to) else { return };
-        for frame in samples.chunks_exact_mut(2) {
-            let sample = next();
-            frame[0] += left * sample;
-            frame[1] += right * sample;
+        let play = Box::new(move |frames: &mut [f32]| {
+            for frame in frames.chunks_exact_mut(2) {
+                let sample = next();
+                frame[0] += left * sample;
+                frame[1] += right * sample;
+            }
+        });
+        if from < to {
+            self.parts.push(Part { from, to, play });
         }
+    }
+
+    /// From the beginning.
+    pub fn perform(mut self) -> Performance {
+        self.parts.sort_by_key(|part| std::cmp::Reverse(part.from));
+        Performance { waiting: self.parts, playing: Vec::new(), at: 0, frames: self.frames }
     }
 
     /// A different chance for each note, and the same in each performance.
@@ -101,7 +132,7 @@ impl Mix {
         let (mut index, mut previous) = (0, 0.0);
         let (mut gain, release) = (note.gain * 1.6, fall(note.seconds.max(0.2)));
         let count = line.len();
-        self.add(note.at, note.seconds * 3.0 + 0.4, note.pan, || {
+        self.add(note.at, note.seconds * 3.0 + 0.4, note.pan, move || {
             let tap = |back: usize| line[(index + count - back) % count];
             let (near, far) = (tap(length), tap(length + 1));
             let delayed = near + (far - near) * share;
@@ -121,7 +152,7 @@ impl Mix {
         let (mut gain, gain_fall) = (note.gain, fall(note.seconds * 0.7));
         let (mut phase, turn) = (0.0_f32, note.hertz / RATE);
         let mut rise = 0.0_f32;
-        self.add(note.at, note.seconds * 4.0, note.pan, || {
+        self.add(note.at, note.seconds * 4.0, note.pan, move || {
             rise = (rise + 1.0 / (0.004 * RATE)).min(1.0);
             let value = sine(phase + 0.16 * bend * bender.next());
             phase = (phase + turn).fract();
@@ -139,7 +170,7 @@ impl Mix {
             let frames = note.seconds * RATE;
             let mut played = 0.0;
             let share = (note.hertz * 5.0 / RATE * TAU).min(0.5);
-            self.add(note.at, note.seconds, (note.pan + side).clamp(-1.0, 1.0), || {
+            self.add(note.at, note.seconds, (note.pan + side).clamp(-1.0, 1.0), move || {
                 let edge = (played / (0.35 * RATE)).min(1.0) * ((frames - played) / (0.4 * RATE)).clamp(0.0, 1.0);
                 played += 1.0;
                 phase = (phase + turn).fract();
@@ -154,7 +185,7 @@ impl Mix {
         let (mut base, mut octave) = (Turning::new(note.hertz), Turning::new(note.hertz * 2.0));
         let frames = note.seconds * RATE;
         let (mut played, mut bright, fades) = (0.0, 0.5, fall(0.25));
-        self.add(note.at, note.seconds, note.pan, || {
+        self.add(note.at, note.seconds, note.pan, move || {
             let edge = (played / (0.006 * RATE)).min(1.0) * ((frames - played) / (0.03 * RATE)).clamp(0.0, 1.0);
             played += 1.0;
             bright *= fades;
@@ -168,7 +199,7 @@ impl Mix {
         let (mut phase, mut over) = (0.0_f32, drop - 1.0);
         let (over_fall, gain_fall) = (fall(0.028), fall(note.seconds));
         let mut gain = note.gain;
-        self.add(note.at, note.seconds * 5.0, note.pan, || {
+        self.add(note.at, note.seconds * 5.0, note.pan, move || {
             let value = sine(phase);
             phase = (phase + note.hertz * (1.0 + over) / RATE).fract();
             over *= over_fall;
@@ -182,29 +213,32 @@ impl Mix {
         let mut random = self.chance();
         let share = 1.0 - (-TAU * note.hertz / RATE).exp();
         let (mut low, mut gain, gain_fall) = (0.0, note.gain, fall(note.seconds));
-        self.add(note.at, note.seconds * 6.0, note.pan, || {
+        self.add(note.at, note.seconds * 6.0, note.pan, move || {
             let white = random.between(-1.0, 1.0);
             low += share * (white - low);
             gain *= gain_fall;
             (white - low) * gain
         });
     }
+}
 
-    /// The loudest becomes -1 dB of full scale, and the ends are faded.
-    pub fn finish(self) -> Vec<i32> {
-        let most = self.samples.iter().fold(1e-9_f32, |most, sample| most.max(sample.abs()));
-        let (scale, length) = (32_767.0 * 0.891 / most, self.samples.len());
-        let fade = (RATE * 0.8) as usize * 2;
-        let mut index = 0;
-        // The same memory becomes the integers.
-        self.samples
-            .into_iter()
-            .map(|sample| {
-                let edge = ((length - index - 1) as f32 / fade as f32).min(1.0);
-                index += 1;
-                (sample * scale * edge).round_ties_even() as i32
-            })
-            .collect()
+impl Performance {
+    /// Plays on: fills as much of `block` as is left of the piece; gives how many samples that is.
+    pub fn next(&mut self, block: &mut [f32]) -> usize {
+        let frames = (block.len() / 2).min(self.frames - self.at);
+        let (begin, end) = (self.at, self.at + frames);
+        let block = &mut block[..2 * frames];
+        block.fill(0.0);
+        while let Some(part) = self.waiting.pop_if(|part| part.from < end) {
+            self.playing.push(part);
+        }
+        for part in &mut self.playing {
+            let (from, to) = (part.from.max(begin) - begin, part.to.min(end) - begin);
+            (part.play)(&mut block[2 * from..2 * to]);
+        }
+        self.playing.retain(|part| part.to > end);
+        self.at = end;
+        2 * frames
     }
 }
 
@@ -234,13 +268,39 @@ mod tests {
 
     #[test]
     fn a_plucked_string_is_in_tune() {
-        let mut mix = Mix::new(1.0);
-        mix.pluck(Note { at: 0.0, seconds: 1.0, hertz: 220.0, gain: 0.5, pan: 0.0 });
-        let samples = mix.finish();
+        let mut score = Score::new(MUSIC_RATE as usize);
+        score.pluck(Note { at: 0.0, seconds: 1.0, hertz: 220.0, gain: 0.5, pan: 0.0 });
+        let mut samples = vec![0.0; 2 * MUSIC_RATE as usize];
+        assert_eq!(score.perform().next(&mut samples), samples.len());
         let left: Vec<f64> =
             samples.chunks_exact(2).map(|frame| f64::from(frame[0])).skip(4_000).take(16_000).collect();
         let alike = |lag: usize| left.iter().zip(&left[lag..]).map(|(one, other)| one * other).sum::<f64>();
         let best = (150..260).max_by(|one, other| alike(*one).total_cmp(&alike(*other))).unwrap();
         assert!((f64::from(MUSIC_RATE) / best as f64 - 220.0).abs() < 1.5, "{best}");
+    }
+
+    #[test]
+    fn a_performance_is_the_same_in_blocks_of_any_size() {
+        let perform = |size: usize| {
+            let mut score = Score::new(2_000);
+            for (index, at) in [0.0, 0.01, 0.011, 0.03, 0.09].into_iter().enumerate() {
+                score.bell(Note { at, seconds: 0.005, hertz: 300.0 + index as f32, gain: 0.1, pan: 0.3 });
+            }
+            let mut performance = score.perform();
+            let (mut block, mut whole) = (vec![1.0; size], Vec::new());
+            loop {
+                let count = performance.next(&mut block);
+                if count == 0 {
+                    return whole;
+                }
+                whole.extend_from_slice(&block[..count]);
+            }
+        };
+        let whole = perform(4_000);
+        assert_eq!(whole.len(), 4_000);
+        assert!(whole[882..].iter().any(|sample| *sample != 0.0));
+        for size in [2, 14, 882, 6_000] {
+            assert_eq!(perform(size), whole, "blocks of {size}");
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::f32::consts::TAU;
 
 use super::MUSIC_RATE;
-use super::instruments::{Mix, Turning};
+use super::instruments::{Score, Turning};
 use crate::Random;
 
 const RATE: f32 = MUSIC_RATE as f32;
@@ -89,7 +89,7 @@ impl Formant {
 }
 
 /// Adds what a speaker says from `at` on.
-pub fn speak(mix: &mut Mix, at: f32, speaker: Speaker, syllables: &[Syllable]) {
+pub fn speak(score: &mut Score, at: f32, speaker: Speaker, syllables: Vec<Syllable>) {
     let seconds: f32 = syllables.iter().map(|syllable| syllable.seconds).sum();
     let mut random = Random::about(600, (at * 1_000.0) as i64 + syllables.len() as i64);
     let mut formants = [Formant::default(); 3];
@@ -97,7 +97,7 @@ pub fn speak(mix: &mut Mix, at: f32, speaker: Speaker, syllables: &[Syllable]) {
     let mut tremble = Turning::new(5.3);
     let (mut which, mut played) = (0, 0_usize);
     let (mut phase, mut loud, mut tilt, mut hiss) = (0.0_f32, 0.0_f32, 0.0_f32, 0.0_f32);
-    mix.add(at, seconds, speaker.pan, || {
+    score.add(at, seconds, speaker.pan, move || {
         let Some(syllable) = syllables.get(which) else { return 0.0 };
         let time = played as f32 / RATE;
         let share = (time / (syllable.seconds * syllable.voiced)).min(1.0);
