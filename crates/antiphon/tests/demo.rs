@@ -1,5 +1,7 @@
 //! `antiphon up --demo`: simulated sensors that are heard live and have a past, an album, and a folder of its own.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that fails panics")]
+
 mod support;
 
 use std::path::Path;
@@ -53,6 +55,10 @@ fn a_demo_is_live_has_a_past_and_goes_on_after_a_restart() {
         let live = sensors.iter().filter(|sensor| sensor["status"] == "live").count();
         (live == 2).then_some(())
     });
+    // What is sent has been heard: no sensor is ahead of the server's clock.
+    for sensor in items(&up, "/api/v1/sensors") {
+        assert!(sensor["clock_skew_ms"].as_i64().is_none_or(|skew| skew >= 0), "{sensor}");
+    }
     // Of six recordings one may be rubbish.
     for sensor in ["demo-street", "demo-garden"] {
         wait(|| (stored(&up, sensor, born_first).len() >= 5).then_some(()));

@@ -106,12 +106,32 @@ pub fn wav(format: &PcmFormat, samples: Samples<'_>) -> Result<Vec<u8>, AudioErr
 /// # Errors
 /// As [`wav`], and [`AudioError::Encode`] for floating point formats and for no samples at all.
 pub fn flac(format: &PcmFormat, samples: Samples<'_>) -> Result<Vec<u8>, AudioError> {
+    whole_flac(format, samples, tried())
+}
+
+/// As [`flac`] with 40 % less work: without linear prediction, which helps least where sound is noise. Measured, files of a street
+/// are 1 % larger, and those of a garden with birds 6 %.
+///
+/// # Errors
+/// As [`flac`].
+pub fn quick_flac(format: &PcmFormat, samples: Samples<'_>) -> Result<Vec<u8>, AudioError> {
+    let options = tried().max_lpc_order(None).map_err(|error| AudioError::Encode(error.to_string()))?;
+    whole_flac(format, samples, options)
+}
+
+fn whole_flac(format: &PcmFormat, samples: Samples<'_>, options: Options) -> Result<Vec<u8>, AudioError> {
     let frames = samples.len() as u64 / u64::from(format.channels.max(1));
     let mut bytes = Cursor::new(Vec::new());
-    let mut writer = FlacWriter::new(&mut bytes, *format, frames, &[])?;
+    let mut writer = FlacWriter::with(&mut bytes, *format, frames, options)?;
     writer.write(samples)?;
     writer.finish()?;
     Ok(bytes.into_inner())
+}
+
+/// What is tried to make a file small.
+fn tried() -> Options {
+    // Trying both ways to couple stereo halves the speed for 1 % of size.
+    Options::default().fast_channel_correlation(true).no_padding().no_seektable()
 }
 
 /// Writes FLAC as samples come.
@@ -126,13 +146,14 @@ impl<W: Write + Seek> FlacWriter<W> {
     /// # Errors
     /// As [`flac`].
     pub fn new(target: W, format: PcmFormat, frames: u64, tags: &[(&str, &str)]) -> Result<Self, AudioError> {
+        Self::with(target, format, frames, tags.iter().fold(tried(), |options, (name, value)| options.tag(name, value)))
+    }
+
+    fn with(target: W, format: PcmFormat, frames: u64, options: Options) -> Result<Self, AudioError> {
         format.check(&[8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24])?;
         if format.float {
             return Err(AudioError::Encode("FLAC holds integers only".into()));
         }
-        // Trying both ways to couple stereo halves the speed for 1 % of size.
-        let plain = Options::default().fast_channel_correlation(true).no_padding().no_seektable();
-        let options = tags.iter().fold(plain, |options, (name, value)| options.tag(name, value));
         let samples = frames.checked_mul(u64::from(format.channels));
         let samples = samples.ok_or_else(|| AudioError::Encode(format!("{frames} frames are too many")))?;
         let (bits, channels) = (u32::from(format.bits), format.channels as u8);
@@ -309,6 +330,8 @@ mod tests {
     use super::*;
     use crate::decode::{Decoder, Limits};
 
+    type Encoder = fn(&PcmFormat, Samples<'_>) -> Result<Vec<u8>, AudioError>;
+
     fn decode_integers(bytes: Vec<u8>) -> (crate::decode::Info, Vec<i32>) {
         let mut decoder = Decoder::from_bytes(bytes.into(), Limits::default()).unwrap();
         let info = *decoder.info();
@@ -351,13 +374,14 @@ mod tests {
             bits in 0_usize..4, flac_bits in 8_u16..=24, channels in 1_u16..=8, frames in 0_usize..6_000, seed in any::<u64>()
         ) {
             let rate = 1_000 + seed as u32 % 767_001;
-            for (bits, is_flac) in [([8, 16, 24, 32][bits], false), (flac_bits, true)] {
-                if is_flac && frames == 0 {
+            let encoders: [(_, Encoder); 3] = [([8, 16, 24, 32][bits], wav), (flac_bits, flac), (flac_bits, quick_flac)];
+            for (index, (bits, encode)) in encoders.into_iter().enumerate() {
+                if index > 0 && frames == 0 {
                     continue;
                 }
                 let format = PcmFormat { rate, channels, bits, float: false };
                 let samples = noise(seed, bits, frames * usize::from(channels));
-                let bytes = if is_flac { flac } else { wav }(&format, Samples::Integers(&samples)).unwrap();
+                let bytes = encode(&format, Samples::Integers(&samples)).unwrap();
                 let (info, decoded) = decode_integers(bytes.clone());
                 prop_assert_eq!((info.rate, info.channels, info.bits), (rate, channels, bits));
                 prop_assert_eq!(info.frames.unwrap_or(0), frames as u64);

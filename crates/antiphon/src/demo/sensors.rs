@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use antiphon_analysis::ids::{RecordingId, audio_digest};
-use antiphon_audio::encode::{PcmFormat, Samples, flac};
+use antiphon_audio::encode::{PcmFormat, Samples, quick_flac};
 use antiphon_demo::{Place, RATE};
 use antiphon_platform::clock::SECOND;
 use antiphon_platform::disk::{LocalDisk, create_folders};
@@ -71,7 +71,7 @@ pub fn sender(demo: &Demo, place: Place) -> Result<Sender> {
 
 /// What a sensor sends of `seconds` from `start` on, of samples that begin with the lead-in.
 pub fn sound(place: Place, start: i64, seconds: i64, samples: &[i32]) -> Result<Sound> {
-    let mut bytes = flac(&FORMAT, Samples::Integers(samples))?;
+    let mut bytes = quick_flac(&FORMAT, Samples::Integers(samples))?;
     if let Some(rubbish) = place.spoils(start, seconds) {
         rubbish.spoil(&mut bytes);
     }
