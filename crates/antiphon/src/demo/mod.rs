@@ -37,9 +37,6 @@ const DATA: &str = "./antiphon-demo";
 /// What the demo remembers, in the data folder.
 const FILE: &str = "demo.json";
 
-/// What a newcomer opens first.
-const LOOK_AT: &str = "/docs";
-
 /// Threads that make and send what is past: one for each core of the smallest machine that is promised anything.
 const HISTORY_THREADS: usize = 2;
 
@@ -113,7 +110,7 @@ pub fn start(
     let data = globals.data.display().to_string();
     tracing::info!(data, "demo: two sensors and an album, all simulated; remove the data folder to be rid of it");
     if let Some(address) = address {
-        tracing::info!("demo: look at http://{address}{LOOK_AT}");
+        tracing::info!("demo: look at http://{address}");
     }
     let (globals, stop, runtime) = (globals.clone(), stop.clone(), Handle::current());
     tasks.spawn(async move {
