@@ -5,6 +5,7 @@
 //! DATA/antiphon.db      the database            DATA/queue/   the work queue
 //! DATA/blobs/           audio                   DATA/run/     who uses it now: one locked file a process
 //! DATA/web.key          what cookies of visitors are sealed with
+//! DATA/demo.json        what `up --demo` knows  DATA/demo/    the keys of its sensors
 //! ```
 //!
 //! Several processes of one host may share it: their locks and SQLite's shared memory work there. Processes of

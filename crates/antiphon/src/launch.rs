@@ -31,7 +31,7 @@ use crate::running::Claim;
 use crate::served::{Served, bare};
 use crate::supervise::supervise;
 use crate::wiring::{Connections, PORTS, Places, Settled, Waiting, Wiring};
-use crate::{openapi, running, settings};
+use crate::{demo, openapi, running, settings};
 
 /// How long everything may take to end after the signal to stop, before it is cut, unless a setting says otherwise.
 const GRACE: Duration = Duration::from_secs(15);
@@ -59,12 +59,14 @@ pub struct Options {
 /// What can be said after `antiphon up`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  antiphon up\n  antiphon up --listen 0.0.0.0:8470 --data /var/lib/antiphon\n  antiphon up --listen 127.0.0.1:0"
+    after_help = "Examples:\n  antiphon up\n  antiphon up --demo\n  antiphon up --listen 0.0.0.0:8470 --data /var/lib/antiphon\n  \
+                  antiphon up --listen 127.0.0.1:0"
 )]
 pub struct UpArguments {
     #[command(flatten)]
     options: Options,
-    /// With sample data and public reads; not in this version.
+    /// Try it out: two simulated sensors with a day of history, a few pieces of music, and reads without a key. All of it
+    /// lies in a data folder of its own, ./antiphon-demo unless --data names another: remove that folder to be rid of it.
     #[arg(long)]
     demo: bool,
 }
@@ -89,7 +91,8 @@ pub struct RunArguments {
 /// What keeps it from running, in words.
 pub fn up(arguments: &UpArguments, globals: &Globals) -> Result<ExitCode> {
     if arguments.demo {
-        bail!("--demo is not in this version yet; start without it, then try `antiphon sensor simulate`");
+        let globals = demo::globals(globals);
+        return start(roles::of_up().collect(), Asked::Demo, &arguments.options, &globals);
     }
     start(roles::of_up().collect(), Asked::Up, &arguments.options, globals)
 }
@@ -123,6 +126,8 @@ pub fn run(arguments: &RunArguments, globals: &Globals) -> Result<ExitCode> {
 enum Asked<'a> {
     /// Everything, for commands beside it on the data folder.
     Up,
+    /// The same, with simulated sensors.
+    Demo,
     /// Some roles.
     Run,
     /// One job of this name, once.
@@ -131,11 +136,18 @@ enum Asked<'a> {
 
 fn start(roles: Vec<&'static Role>, asked: Asked<'_>, options: &Options, globals: &Globals) -> Result<ExitCode> {
     let given = [("--listen", "http.listen", &options.listen), ("--metrics", "http.metrics", &options.metrics)];
-    let flags = given.into_iter().filter_map(|(flag, key, value)| Some((flag, key, value.clone()?))).collect();
+    let mut flags: Vec<settings::Flag> =
+        given.into_iter().filter_map(|(flag, key, value)| Some((flag, key, value.clone()?))).collect();
+    if let Asked::Demo = asked {
+        flags.push(("--demo", "auth.public_reads", String::from("true")));
+    }
     let config = settings::load(&globals.data, flags)?;
     telemetry::start_logs(&config.text("log.level")?.unwrap_or_default())?;
     refuse_forbidden(&config, &roles, options.strict)?;
     keep_others_out();
+    if let Asked::Demo = asked {
+        demo::take(&globals.data, &config)?;
+    }
     allow_open_files();
     let threads = antiphon_platform::cpu::cores().clamp(1, ASYNC_THREADS);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -150,7 +162,7 @@ fn start(roles: Vec<&'static Role>, asked: Asked<'_>, options: &Options, globals
         if settled.folder.is_none() {
             settled.folder = folder_beside_servers(&roles, asked, globals)?;
         }
-        run_roles(&roles, asked, settled).await
+        run_roles(&roles, asked, settled, globals).await
     });
     runtime.shutdown_timeout(Duration::from_secs(1));
     ended
@@ -160,7 +172,7 @@ fn start(roles: Vec<&'static Role>, asked: Asked<'_>, options: &Options, globals
 /// run where nothing can be written. `up` has one, for commands beside it; `api` uses one that it is told of for the first
 /// operator's key, if it can.
 fn folder_beside_servers(roles: &[&'static Role], asked: Asked<'_>, globals: &Globals) -> Result<Option<DataFolder>> {
-    if let Asked::Up = asked {
+    if let Asked::Up | Asked::Demo = asked {
         return DataFolder::open(&globals.data).map(Some);
     }
     let told = globals.data != Path::new(DEFAULT_DATA) || globals.data.exists();
@@ -216,7 +228,7 @@ fn refuse_forbidden(config: &Config, roles: &[&'static Role], strict: bool) -> R
     Ok(())
 }
 
-async fn run_roles(roles: &[&'static Role], asked: Asked<'_>, settled: Settled) -> Result<ExitCode> {
+async fn run_roles(roles: &[&'static Role], asked: Asked<'_>, settled: Settled, globals: &Globals) -> Result<ExitCode> {
     let Settled { config, locations, folder } = settled;
     let config = &config;
     let stop = CancellationToken::new();
@@ -251,7 +263,7 @@ async fn run_roles(roles: &[&'static Role], asked: Asked<'_>, settled: Settled) 
     let given_up = async {
         match asked {
             Asked::Job(_) => tokio::time::sleep(JOB_WAITS).await,
-            Asked::Up | Asked::Run => std::future::pending().await,
+            Asked::Up | Asked::Demo | Asked::Run => std::future::pending().await,
         }
     };
     let connections = tokio::select! {
@@ -282,6 +294,9 @@ async fn run_roles(roles: &[&'static Role], asked: Asked<'_>, settled: Settled) 
     };
     if ready {
         say_ready(roles, address)?;
+        if let Asked::Demo = asked {
+            demo::start(&mut tasks, globals, address, Clock::system(), &stop);
+        }
     }
     tokio::select! {
         () = keep(folder.as_ref()) => {}
@@ -309,7 +324,7 @@ fn claim(folder: &DataFolder, asked: Asked<'_>) -> Result<Option<Claim>> {
         return Ok(claim);
     }
     let address = running::address(folder.path());
-    if let Asked::Up = asked {
+    if let Asked::Up | Asked::Demo = asked {
         let place = address.map_or(String::from("; it is starting"), |address| format!(" at {address}"));
         bail!(
             "antiphon is already running on the data folder {}{place}. Stop it first, or start this one on another \

@@ -4,6 +4,7 @@ mod cli;
 mod commands;
 mod configuration;
 mod data_folder;
+mod demo;
 mod doctor;
 mod launch;
 mod openapi;

@@ -118,14 +118,6 @@ fn configuration_errors_name_key_file_and_line_and_the_nearest_key() {
 }
 
 #[test]
-fn options_that_come_later_say_so() {
-    let folder = tempfile::tempdir().unwrap();
-    let output = command(&folder.path().join("data"), &["up", "--demo"], &[]).output().unwrap();
-    assert_eq!(output.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("--demo"), "{output:?}");
-}
-
-#[test]
 fn public_reads_need_no_key_but_keys_and_dead_letters_do() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");

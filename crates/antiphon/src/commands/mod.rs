@@ -13,4 +13,4 @@ pub mod output;
 pub mod plans;
 pub mod prepare;
 pub mod sensor;
-mod server;
+pub mod server;

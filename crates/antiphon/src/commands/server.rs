@@ -198,6 +198,20 @@ impl Server {
             None if local.as_ref() == Some(&address) => read_token(globals),
             None => None,
         };
+        Ok(Self::new(address, key))
+    }
+
+    /// The server that runs on the data folder, with the token that it keeps there: whatever the environment names.
+    ///
+    /// # Errors
+    /// When none runs there.
+    pub fn beside(globals: &Globals) -> Result<Self> {
+        let address = running::address(&globals.data)
+            .with_context(|| format!("no server is running on the data folder {}", globals.data.display()))?;
+        Ok(Self::new(address, read_token(globals)))
+    }
+
+    fn new(address: String, key: Option<String>) -> Self {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .timeout_connect(Some(CONNECT))
@@ -206,7 +220,7 @@ impl Server {
             .max_idle_connections_per_host(16)
             .user_agent(concat!("antiphon/", env!("CARGO_PKG_VERSION")))
             .build();
-        Ok(Self { agent: config.new_agent(), address, key })
+        Self { agent: config.new_agent(), address, key }
     }
 
     /// Its address.

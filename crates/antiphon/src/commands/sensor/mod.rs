@@ -3,7 +3,7 @@
 mod broker;
 mod input;
 mod record;
-mod sender;
+pub mod sender;
 mod simulate;
 mod spool;
 mod status;
