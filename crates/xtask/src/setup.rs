@@ -8,8 +8,10 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result};
 
 /// A package, and a path that shows that it is there.
-const PACKAGES: [(&str, &str); 10] = [
+const PACKAGES: [(&str, &str); 12] = [
+    ("alsa-utils", "/usr/bin/arecord"),
     ("curl", "/usr/bin/curl"),
+    ("faketime", "/usr/bin/faketime"),
     ("ffmpeg", "/usr/bin/ffmpeg"),
     ("icecast2", "/usr/bin/icecast2"),
     ("libchromaprint-tools", "/usr/bin/fpcalc"),
