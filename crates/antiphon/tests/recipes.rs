@@ -42,7 +42,7 @@ fn samples(data: &Path) -> Vec<i32> {
     samples
 }
 
-/// Records for about three seconds, and stops as Ctrl-C does; what was recorded, and what was said.
+/// Records three pieces, the first of which may be short, and stops as Ctrl-C does; what was recorded, and what was said.
 fn listen(data: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> (Vec<i32>, String) {
     let recorder = recorder(data, arguments, environment, Stdio::null());
     wait_until(|| spooled(&data.join("spool/roof"), "flac").len(), |pieces| *pieces >= 3);
@@ -82,7 +82,7 @@ fn a_sound_card_by_alsa() {
         let data = folder.path().join(format!("data-{number}"));
         let (recorded, said) = listen(&data, recipe, &[("ALSA_CONFIG_PATH", &path)]);
         assert!(said.contains("recording PCM, 16000 Hz, 1 channel, 16 bit"), "{said}");
-        assert_same(&recorded, &heard, 3);
+        assert_same(&recorded, &heard, 2);
     }
     // A card that is not there is told at once, and by arecord in its own words.
     let none = recorder(&folder.path().join("none"), &["--input", "alsa:nothing"], &[], Stdio::null());
@@ -104,7 +104,7 @@ fn whatever_ffmpeg_can_read() {
     assert_eq!(heard.len(), 20 * RATE);
     let (recorded, said) = listen(&folder.path().join("data"), &["--input", &format!("{source} -f wav -")], &[]);
     assert!(said.contains("recording PCM, 16000 Hz"), "{said}");
-    assert_same(&recorded, &heard, 3);
+    assert_same(&recorded, &heard, 2);
 }
 
 #[test]
@@ -137,5 +137,5 @@ fn whatever_pipewire_has() {
     let input = "pw-record --rate 16000 --channels 1 --format s16 -";
     let recipe = ["--input", input, "--rate", "16000"];
     let (recorded, said) = listen(&folder.path().join("data"), &recipe, &[("XDG_RUNTIME_DIR", &runtime)]);
-    assert!(recorded.len() >= 3 * RATE, "{said}");
+    assert!(recorded.len() >= 2 * RATE, "{said}");
 }

@@ -213,7 +213,7 @@ impl<'a> Progress<'a> {
             line.push_str(&format!(", clock {:+.1} s", -(skew as f64) / 1e6));
         }
         if state.trouble.is_some() {
-            line.push_str(", server away");
+            line.push_str(", nothing can be sent now");
         }
         if state.input.is_some() {
             line.push_str(", no audio");
