@@ -26,6 +26,17 @@ pub struct Piece {
     pub audio: Vec<u8>,
 }
 
+/// What a [`Cutter`] holds of a piece that is not complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pending<'a> {
+    /// When the first sample after the lead-in was heard, µs since 1970; of the first piece only about.
+    pub start: Micros,
+    /// How much of the front was sent before, µs.
+    pub lead_in: Micros,
+    /// Interleaved: the lead-in, then what is not yet sent.
+    pub samples: &'a [i32],
+}
+
 /// How pieces are cut.
 #[derive(Clone, Copy, Debug)]
 pub struct Cut {
@@ -74,6 +85,16 @@ impl Cutter {
     /// What the samples are.
     pub fn format(&self) -> &PcmFormat {
         &self.format
+    }
+
+    /// What came and is in no piece yet.
+    #[must_use]
+    pub fn pending(&self) -> Pending<'_> {
+        Pending {
+            start: self.timeline.time_of(self.first),
+            lead_in: duration(self.lead_frames as u64, self.format.rate),
+            samples: &self.samples,
+        }
     }
 
     /// Takes interleaved samples that arrived at `arrival`; the pieces that are complete with them.
@@ -214,6 +235,10 @@ mod tests {
         let mut pieces = Vec::new();
         for block in all.chunks(2 * 1_234) {
             pieces.extend(cutter.push(block, 0).unwrap());
+            let (pending, last) = (cutter.pending(), pieces.last());
+            let sent_until = last.map_or(start, |piece: &Piece| piece.start + piece.duration);
+            assert_eq!((pending.start, pending.lead_in), (sent_until, if last.is_some() { 2_000_000 } else { 0 }));
+            assert!(pending.samples.ends_with(block));
         }
         pieces.extend(cutter.finish().unwrap());
         let lengths: Vec<Micros> = pieces.iter().map(|piece| piece.duration).collect();

@@ -3,56 +3,11 @@
 
 mod support;
 
-use std::path::{Path, PathBuf};
-use std::process::{Child, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Output;
 
 use serde_json::Value;
-use support::{Antiphon, Client, MAY, PATIENCE, command, rfc3339, start, wav};
-
-/// A running `up` with its data folder.
-struct Server {
-    folder: tempfile::TempDir,
-    up: Antiphon,
-}
-
-impl Server {
-    fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let up = start(&folder.path().join("data"), &["up", "--listen", "127.0.0.1:0"], &[]);
-        Self { folder, up }
-    }
-
-    fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
-    }
-
-    /// Runs a command beside the server, so without any key.
-    fn run(&self, arguments: &[&str]) -> Output {
-        command(&self.data(), arguments, &[]).output().unwrap()
-    }
-
-    fn json(&self, path: &str) -> Value {
-        Client::operator(&self.data()).get(&format!("{}{path}", self.up.url())).unwrap().json()
-    }
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
-/// Asks again until it is so; the answer is told when it never is.
-fn wait_until<T: std::fmt::Debug>(ask: impl Fn() -> T, is_so: impl Fn(&T) -> bool) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let answer = ask();
-        if is_so(&answer) {
-            return answer;
-        }
-        assert!(Instant::now() < deadline, "still {answer:?}");
-        std::thread::park_timeout(Duration::from_millis(20));
-    }
-}
+use support::beside::{Server, text};
+use support::{command, wav};
 
 #[test]
 fn ingest_says_what_became_of_each_file() {
@@ -161,82 +116,6 @@ fn analyze_gives_the_numbers_of_the_server() {
     let (asked, local) = (table(&asked, ["time", "coverage"]), table(&local, ["file", "time"]));
     assert_eq!(asked.len(), 9, "a header and eight seconds");
     assert_eq!(asked, local);
-}
-
-/// A recorder of the samples of `file` at the times after `MAY`; `rest` goes on after them in the shell.
-fn record(data: &Path, file: &Path, from: i64, rest: &str) -> Child {
-    // Behind the header, so that the input ends only when the command does.
-    let input = format!("tail -c +45 {}{rest}", file.display());
-    let start_time = rfc3339(MAY + from);
-    let arguments = ["sensor", "record", "roof", "--piece", "2", "--rate", "16000", "--start", &start_time];
-    command(data, &arguments, &[])
-        .args(["--input", &input])
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
-}
-
-fn spooled(data: &Path) -> usize {
-    let files = std::fs::read_dir(data.join("spool/roof")).map(|entries| entries.map(|entry| entry.unwrap().path()));
-    files.map_or(0, |files| files.filter(|path| path.extension().is_some_and(|extension| extension == "flac")).count())
-}
-
-/// Gaps in the first 40 s after `MAY`, each as seconds from there.
-fn gaps(server: &Server) -> Vec<(String, String)> {
-    let path = format!("/api/v1/sensors/roof/gaps?from={}&to={}", rfc3339(MAY), rfc3339(MAY + 40_000_000));
-    let answer = server.json(&path);
-    let gaps = answer["items"].as_array().unwrap();
-    let second = |value: &Value| value.as_str().unwrap()[17..23].to_owned();
-    gaps.iter().map(|gap| (second(&gap["from"]), second(&gap["to"]))).collect()
-}
-
-#[test]
-fn a_recording_outlives_its_server_and_its_recorder() {
-    let mut server = Server::start();
-    let data = server.data();
-    assert!(server.run(&["sensor", "add", "roof"]).status.success());
-    let file = server.folder.path().join("twenty.wav");
-    std::fs::write(&file, wav(4, 16_000, 16_000 * 20)).unwrap();
-
-    // The server is killed; a recorder fills its spool and is killed too, while its input still goes on.
-    server.up.kill();
-    let mut recorder = record(&data, &file, 0, "; sleep 30");
-    wait_until(|| spooled(&data), |count| *count == 10);
-    recorder.kill().unwrap();
-    recorder.wait().unwrap();
-
-    // Both come back, the server at another address with another token; nothing is missing.
-    server.up = start(&data, &["up", "--listen", "127.0.0.1:0"], &[]);
-    let recorder = record(&data, &file, 20_000_000, "").wait_with_output().unwrap();
-    let said = text(&recorder.stderr);
-    assert!(recorder.status.success() && said.contains("10 pieces of an earlier run"), "{said}");
-    assert_eq!(spooled(&data), 0, "{said}");
-    wait_until(|| gaps(&server), |gaps| gaps.is_empty());
-    let answer = server.json(&format!(
-        "/api/v1/sensors/roof/features?from={}&to={}&resolution=1s",
-        rfc3339(MAY),
-        rfc3339(MAY + 40_000_000)
-    ));
-    assert_eq!(answer["rows"].as_array().unwrap().len(), 40);
-    assert!(answer["rows"].as_array().unwrap().iter().all(|row| row[1] == 1.0), "{answer}");
-}
-
-#[test]
-fn a_recorder_that_is_told_to_stop_loses_nothing() {
-    let server = Server::start();
-    let data = server.data();
-    assert!(server.run(&["sensor", "add", "roof"]).status.success());
-    let file = server.folder.path().join("seven.wav");
-    std::fs::write(&file, wav(5, 16_000, 16_000 * 7)).unwrap();
-    let recorder = record(&data, &file, 0, "; sleep 30");
-    // Three whole pieces are stored; the last second waits for more of its piece.
-    wait_until(|| gaps(&server), |gaps| gaps.len() == 1 && gaps[0].0 == "06.000");
-    rustix::process::kill_process(rustix::process::Pid::from_child(&recorder), rustix::process::Signal::TERM).unwrap();
-    let recorder = recorder.wait_with_output().unwrap();
-    assert_eq!(recorder.status.code(), Some(0), "{}", text(&recorder.stderr));
-    assert!(text(&recorder.stderr).contains("4 pieces sent"), "{}", text(&recorder.stderr));
-    wait_until(|| gaps(&server), |gaps| gaps.len() == 1 && gaps[0].0 == "07.000");
 }
 
 #[test]

@@ -8,9 +8,11 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result};
 
 /// A package, and a path that shows that it is there.
-const PACKAGES: [(&str, &str); 12] = [
+const PACKAGES: [(&str, &str); 14] = [
+    ("alsa-utils", "/usr/bin/arecord"),
     ("chromium", "/usr/bin/chromium"),
     ("curl", "/usr/bin/curl"),
+    ("faketime", "/usr/bin/faketime"),
     ("ffmpeg", "/usr/bin/ffmpeg"),
     ("icecast2", "/usr/bin/icecast2"),
     ("libchromaprint-tools", "/usr/bin/fpcalc"),
@@ -19,8 +21,8 @@ const PACKAGES: [(&str, &str); 12] = [
     ("openssl", "/usr/bin/openssl"),
     ("postgresql", "/usr/lib/postgresql"),
     ("rabbitmq-server", "/usr/lib/rabbitmq/lib"),
-    ("wesnoth-1.16-music", "/usr/share/games/wesnoth/1.16/data/core/music"),
     ("sonic-pi-samples", "/usr/share/sonic-pi/samples"),
+    ("wesnoth-1.16-music", "/usr/share/games/wesnoth/1.16/data/core/music"),
 ];
 
 /// Servers that Debian has not: an S3 server that checks signatures, and an emulation of AWS' secrets.

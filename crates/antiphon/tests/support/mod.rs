@@ -1,8 +1,10 @@
 //! What the end-to-end tests share: the binary as processes, a small HTTP client, audio to send.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+pub mod beside;
 pub mod database;
 pub mod pages;
+pub mod recorder;
 pub mod results;
 #[cfg(all(feature = "postgres", feature = "amqp", feature = "s3"))]
 pub mod servers;

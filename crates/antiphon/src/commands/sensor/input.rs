@@ -1,24 +1,18 @@
-//! Where a sender's samples come from: standard input or a command, as WAV, FLAC or bare PCM.
+//! A sender's samples: audio files of every format as they come, and bare PCM.
 
-use std::io::{self, Cursor, Read};
-use std::os::unix::process::CommandExt;
-use std::process::{Child, ChildStdout, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::io::{Cursor, Read};
+use std::time::Duration;
 
 use antiphon_audio::decode::{Decoder, Limits};
 use antiphon_audio::encode::{PcmFormat, WavWriter, to_integer};
 use antiphon_audio::{Format, SNIFF_BYTES, sniff};
 use anyhow::{Context, Result, anyhow, bail};
 use clap::ValueEnum;
-use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::commands::output::counted;
 
 /// A stream may go on for ever.
 const ENDLESS: Limits = Limits { duration: Duration::from_secs(100 * 366 * 24 * 3_600) };
-
-/// How long a command may take to end after its output.
-const ENDS: Duration = Duration::from_secs(1);
 
 /// The bits that samples are sent with which no FLAC file can hold: floating point, and integers of 32 bits.
 const MOST_BITS: u16 = 24;
@@ -53,6 +47,11 @@ pub enum SampleFormat {
 }
 
 impl PcmOptions {
+    /// What comes is an audio file.
+    pub fn none() -> Self {
+        Self { rate: None, channels: 1, sample_format: SampleFormat::S16 }
+    }
+
     fn format(&self) -> Option<PcmFormat> {
         let (bits, float) = match self.sample_format {
             SampleFormat::U8 => (8, false),
@@ -158,65 +157,6 @@ fn header(format: &PcmFormat) -> Result<Vec<u8>> {
     writer.finish().context("this PCM cannot be read")
 }
 
-/// A command whose output is the input; ended when dropped.
-pub struct Program {
-    child: Child,
-    line: String,
-}
-
-impl Program {
-    /// Starts a shell command; its standard output.
-    pub fn start(line: &str) -> Result<(Self, ChildStdout)> {
-        let mut child = Command::new("/bin/sh")
-            .args(["-c", line])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            // A group of its own, so that all of a pipeline can be ended, and ends when we say so.
-            .process_group(0)
-            .spawn()
-            .with_context(|| format!("cannot start {line:?}"))?;
-        let output = child.stdout.take().context("the command has no output")?;
-        Ok((Self { child, line: line.to_owned() }, output))
-    }
-
-    /// Asks it to end, so that its output ends.
-    pub fn stop(&self) {
-        if let Some(group) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
-            let _ = kill_process_group(group, Signal::TERM);
-        }
-    }
-
-    /// After its audio has ended: whether it did what it should. One that goes on behind the end of its audio is ended.
-    pub fn finish(&mut self) -> Result<()> {
-        let begun = Instant::now();
-        loop {
-            let status = self.child.try_wait().with_context(|| format!("{:?} cannot be waited for", self.line))?;
-            match status {
-                Some(status) if status.success() => return Ok(()),
-                Some(status) => bail!("{:?} ended with {status}", self.line),
-                None if begun.elapsed() > ENDS => return Ok(()),
-                None => std::thread::park_timeout(Duration::from_millis(20)),
-            }
-        }
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        self.stop();
-        let _ = self.child.wait();
-    }
-}
-
-/// Standard input, which is shared and therefore locked for each read.
-pub struct StandardInput;
-
-impl Read for StandardInput {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        io::stdin().lock().read(buffer)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -252,16 +192,5 @@ mod tests {
         assert!(error(b"", None).contains("ended before"));
         assert!(error(b"MZ\x90\0", None).contains("--rate"));
         assert!(error(&[0; 8], Some(7)).contains("cannot be"));
-    }
-
-    #[test]
-    fn a_command_is_an_input_and_its_failure_is_said() {
-        let (mut program, output) = Program::start("printf 'ab'").unwrap();
-        let mut text = String::new();
-        io::BufReader::new(output).read_to_string(&mut text).unwrap();
-        assert_eq!(text, "ab");
-        program.finish().unwrap();
-        let (mut program, _output) = Program::start("exit 3").unwrap();
-        assert!(program.finish().unwrap_err().to_string().contains("exit status: 3"));
     }
 }

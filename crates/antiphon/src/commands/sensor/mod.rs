@@ -2,12 +2,18 @@
 
 mod broker;
 mod input;
+mod ledger;
+mod live;
+mod progress;
 mod record;
 pub mod sender;
 mod simulate;
+mod source;
 mod spool;
 mod status;
+mod unfinished;
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
@@ -23,7 +29,7 @@ const PATH: &str = "/api/v1/sensors";
 /// Options of `antiphon sensor`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  antiphon sensor add roof > roof.key\n  antiphon sensor list\n  antiphon sensor simulate roof --duration 60"
+    after_help = "Examples:\n  antiphon sensor add roof > roof.key\n  antiphon sensor list\n  antiphon sensor record roof --input alsa:plughw:1\n  antiphon sensor status roof\n  antiphon sensor simulate roof --duration 60"
 )]
 pub struct Arguments {
     #[command(subcommand)]
@@ -87,6 +93,8 @@ enum Command {
     Broker(broker::Arguments),
     /// Record: cut a live stream into pieces and send them, whatever happens to the network.
     Record(record::Arguments),
+    /// Tell how a recorder on this machine is doing; needs no server.
+    Status(status::Arguments),
     /// Play files or noise as a sensor would send them.
     Simulate(simulate::Arguments),
 }
@@ -136,9 +144,20 @@ pub fn run(arguments: Arguments, globals: &Globals) -> Result<ExitCode> {
         }
         Command::Broker(arguments) => return broker::run(&arguments, globals),
         Command::Record(arguments) => return record::run(&arguments, globals),
+        Command::Status(arguments) => return status::run(&arguments, globals),
         Command::Simulate(arguments) => return simulate::run(&arguments, globals),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where a sender keeps its pieces: the folder that was named, else the sensor's own in the data folder.
+fn spool_folder(named: Option<&Path>, sensor: &str, globals: &Globals) -> PathBuf {
+    named.map_or_else(|| spools(globals).join(sensor), Path::to_owned)
+}
+
+/// Where the spools of all senders on a data folder are.
+fn spools(globals: &Globals) -> PathBuf {
+    globals.data.join("spool")
 }
 
 /// The key alone for people and scripts; `--json` has its id too.

@@ -1,33 +1,37 @@
 //! `antiphon sensor record`: a live stream becomes pieces, kept on disk until the server has them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-use antiphon_analysis::pieces::{Cut, Cutter, Piece, Timeline, duration};
+use antiphon_analysis::pieces::{Cut, Piece};
 use antiphon_audio::encode::PcmFormat;
 use antiphon_platform::clock::{Clock, Micros, SECOND};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde_json::json;
 
-use super::input::{Input, PcmOptions, Program, StandardInput};
+use super::input::{Input, PcmOptions};
+use super::ledger::State;
+use super::live::Live;
+use super::progress::Progress;
 use super::sender::{Attempt, Sender};
-use super::spool::Spool;
-use super::status::Status;
+use super::source::{Program, Source};
+use super::spool::{self, Spool};
+use super::unfinished::Unfinished;
 use crate::cli::Globals;
 use crate::commands::output::{counted, print_json};
 use crate::commands::server::ServerOptions;
 
 /// Blocks between the input and the cutter: with those of the pipe enough for a disk that takes its time.
 const BLOCKS: usize = 64;
-/// An input that is so far ahead of the clock is no live stream. Less than what counts as an interruption.
-const NOT_LIVE: Micros = 3 * SECOND / 2;
 /// After a signal: how long for the input to end, and for the last pieces to be sent.
 const INPUT_ENDS: Duration = Duration::from_millis(500);
 const LAST_PIECES: Duration = Duration::from_secs(5);
+/// The first and the longest wait before an input that ended is opened again.
+const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 /// Options of `antiphon sensor record`.
 #[derive(Debug, clap::Args)]
@@ -35,20 +39,27 @@ const LAST_PIECES: Duration = Duration::from_secs(5);
     after_help = "The input is WAV, FLAC, MP3, Ogg or M4A by its first bytes, or bare PCM with --rate. It is cut into pieces that end at multiples \
                   of --piece since 1970, each with a lead-in of audio already sent. Every piece is kept in the spool, synced to \
                   disk, until the server has accepted it, and is sent with its original time; pieces that an earlier run left \
-                  are sent first.\n\nTimes: the first sample gets its time from the clock, then samples are counted. Drift of the \
-                  sound card is followed in steps of at most 15 ms; after an interruption of more than 500 ms the stream begins \
-                  anew by the clock. An input that comes faster than real time (a file) is played in real time, unless --start \
-                  gives it times of its own.\n\nExamples:\n  arecord -q -f S16_LE -r 48000 -c 1 -t wav | antiphon sensor record roof\n  \
-                  antiphon sensor record roof --input \"arecord -q -f S16_LE -r 48000 -t raw\" --rate 48000 \\\n      --key-file roof.key --server https://audio.example.org\n  \
-                  antiphon sensor record radio \\\n      --input \"ffmpeg -v error -i http://radio.example.org/live.ogg -f wav -\"\n  \
+                  are sent first, and so is what it had heard of its last piece when it was killed. `antiphon sensor status` \
+                  tells how it is doing.\n\nTimes: the first sample gets its time from the clock, then samples are counted. \
+                  Drift of the sound card is followed in steps of at most 15 ms; after an interruption of more than 500 ms, or \
+                  when the clock is set, the stream begins anew by the clock. An input that comes faster than real time (a \
+                  file) is played in real time, unless --start gives it times of its own.\n\nExamples:\n  \
+                  antiphon sensor record roof --input alsa:plughw:1 --key-file roof.key --server https://audio.example.org\n  \
+                  antiphon sensor record roof --rate 48000 --input \"pw-record --rate 48000 --channels 1 --format s16 -\"\n  \
+                  antiphon sensor record radio --restart \\\n      --input \"ffmpeg -v error -i http://radio.example.org/live.ogg -f wav -\"\n  \
+                  cat hour.wav | antiphon sensor record roof\n  \
                   antiphon sensor record roof --start 2026-05-01T05:30:00+02:00 --input \"cat morning.wav\""
 )]
 pub struct Arguments {
     /// The sensor's id.
     id: String,
-    /// Where the audio comes from: `-` for standard input, or a shell command that writes it to its output.
-    #[arg(long, value_name = "-|COMMAND", default_value = "-", allow_hyphen_values = true)]
-    input: String,
+    /// Where the audio comes from: `-` for standard input, `alsa:DEVICE` for a sound card (`arecord -L` lists them; 48
+    /// kHz unless --rate says else), or a shell command that writes it to its output.
+    #[arg(long, value_name = "-|alsa:DEVICE|COMMAND", default_value = "-", allow_hyphen_values = true)]
+    input: Source,
+    /// Open the input again whenever it ends: a station that hung up. A sound card always is.
+    #[arg(long)]
+    restart: bool,
     #[command(flatten)]
     pcm: PcmOptions,
     /// Length of a piece in seconds.
@@ -66,6 +77,9 @@ pub struct Arguments {
     /// The most that is kept there, in bytes; beyond it the oldest pieces are given up.
     #[arg(long, value_name = "BYTES", default_value = "4000000000")]
     spool_limit: u64,
+    /// Where there is no terminal: how often a line tells how it is going, in seconds; 0 for never.
+    #[arg(long, value_name = "SECONDS", default_value = "600", value_parser = super::seconds)]
+    log_every: Micros,
     #[command(flatten)]
     server: ServerOptions,
 }
@@ -82,41 +96,69 @@ enum Event {
 
 /// Runs `antiphon sensor record`.
 pub fn run(arguments: &Arguments, globals: &Globals) -> Result<ExitCode> {
-    let clock = Clock::system();
-    let folder = arguments.spool.clone().unwrap_or_else(|| globals.data.join("spool").join(&arguments.id));
-    let mut sender = Sender::new(&arguments.id, &arguments.server, globals, clock.clone());
-    let warning = sender.check()?;
-    let spool = Spool::open(&folder, arguments.spool_limit)?;
-    let status = Status::new(&arguments.id);
-    if let Some(warning) = warning {
-        status.say(&format!("{warning}. Recording goes on; pieces are kept in {}", folder.display()));
+    let is_endless = arguments.restart || arguments.input.is_endless();
+    if is_endless && arguments.start.is_some() {
+        bail!(
+            "--start is for a recording that ends; a sound card, and what is opened again, has the times of the clock"
+        );
     }
-    let left = spool.depth().0;
-    if left > 0 {
-        status.say(&format!("{} of an earlier run first", counted(left, "piece")));
+    if arguments.restart && arguments.input == Source::StandardInput {
+        bail!("standard input cannot be opened again: give --restart an input that can, such as a command");
+    }
+    let clock = Clock::system();
+    let folder = super::spool_folder(arguments.spool.as_deref(), &arguments.id, globals);
+    let mut sender = Sender::new(&arguments.id, &arguments.server, globals, clock.clone());
+    // Whoever tries it out is told at once what is wrong. A sensor that has worked records at once: a network that comes
+    // slowly after a power cut must cost no audio, and a key can be mended.
+    let warning = if has_worked(&folder) { None } else { sender.check()? };
+    let spool = Spool::open(&folder, arguments.spool_limit, clock.clone())?;
+    spool.ledger().started(&arguments.id);
+    let every = u64::try_from(arguments.log_every).ok().filter(|every| *every > 0).map(Duration::from_micros);
+    let progress = Progress::new(&arguments.id, spool.ledger(), every);
+    if let Some(warning) = warning {
+        progress.say(&format!("{warning}. Recording goes on; pieces are kept in {}", folder.display()));
+    }
+    match spool.recover() {
+        Ok(0) => {}
+        Ok(heard) => {
+            let seconds = heard as f64 / SECOND as f64;
+            progress.say(&format!("{seconds:.1} s that an earlier run was recording when it was killed are kept"));
+        }
+        Err(error) => progress.say(&format!("{error:#}")),
+    }
+    let left = spool.depth();
+    progress.waiting(left);
+    if left.0 > 0 {
+        progress.say(&format!("{} of an earlier run first", counted(left.0, "piece")));
     }
     let stop = Arc::new(AtomicBool::new(false));
     stop_on_signals(Arc::clone(&stop))?;
     let (abandon, abandoned) = sync_channel::<()>(1);
     let outcome = std::thread::scope(|scope| {
-        let (spool, status, sender) = (&spool, &status, &mut sender);
-        let sending = scope.spawn(move || send_all(spool, sender, status, &abandoned));
-        let recorded = record(arguments, &clock, spool, status, &stop);
+        let (spool, progress, sender) = (&spool, &progress, &mut sender);
+        scope.spawn(|| spool.ledger().keep(|| progress.tick()));
+        let sending = scope.spawn(move || send_all(spool, sender, progress, &abandoned));
+        let recorded = record(arguments, &clock, spool, progress, &stop);
         spool.close();
-        // Whatever was recorded is safe; only a signal ends the wait for a server that is away.
+        // Whatever was recorded is safe. Only a signal ends the wait for a server that is away, or an input that broke,
+        // so that whoever started this process can start it again.
         let mut last_pieces = LAST_PIECES;
         while !sending.is_finished() {
             std::thread::park_timeout(Duration::from_millis(50));
-            if stop.load(Ordering::Relaxed) {
+            if stop.load(Ordering::Relaxed) || recorded.is_err() {
                 last_pieces = last_pieces.saturating_sub(Duration::from_millis(50));
                 if last_pieces.is_zero() {
                     let _ = abandon.try_send(());
                 }
             }
         }
+        if let Err(error) = &recorded {
+            spool.ledger().failed(&format!("{error:#}"));
+        }
+        spool.ledger().close();
         recorded
     });
-    let totals = status.finish(spool.depth().0);
+    let totals = progress.finish(spool.depth().0);
     if globals.json {
         print_json(&json!({"sensor": arguments.id, "sent": totals.sent,
             "waiting": totals.waiting, "lost": totals.lost, "refused": totals.refused}))?;
@@ -125,45 +167,98 @@ pub fn run(arguments: &Arguments, globals: &Globals) -> Result<ExitCode> {
     Ok(if totals.lost + totals.refused == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
-/// Cuts the input into the spool until it ends or the process is told to stop.
-fn record(arguments: &Arguments, clock: &Clock, spool: &Spool, status: &Status, stop: &AtomicBool) -> Result<()> {
-    // Dropped last, after the thread that reads from it was told that nobody listens.
-    let mut program = None;
-    let (events, incoming) = sync_channel(BLOCKS);
-    let pcm = arguments.pcm.clone();
-    let thread_clock = clock.clone();
-    if arguments.input == "-" {
-        std::thread::spawn(move || read_input(StandardInput, &pcm, &thread_clock, &events));
-    } else {
-        let (started, output) = Program::start(&arguments.input)?;
-        program = Some(started);
-        std::thread::spawn(move || read_input(output, &pcm, &thread_clock, &events));
+/// Whether a sender has used this spool before: the server took a piece, or was not there to say no.
+fn has_worked(folder: &Path) -> bool {
+    let has_sent = State::read(folder).is_ok_and(|state| state.is_some_and(|state| state.sent.is_some()));
+    has_sent || spool::list(folder).is_ok_and(|pieces| !pieces.is_empty())
+}
+
+/// Records until the input ends for good or the process is told to stop.
+fn record(
+    arguments: &Arguments,
+    clock: &Clock,
+    spool: &Spool,
+    progress: &Progress<'_>,
+    stop: &AtomicBool,
+) -> Result<()> {
+    let is_endless = arguments.restart || arguments.input.is_endless();
+    let (mut has_ever_heard, mut wait) = (false, AGAIN.0);
+    loop {
+        let (has_heard, ended) = record_once(arguments, clock, spool, progress, stop);
+        has_ever_heard |= has_heard;
+        // What never gave a sample is a mistake of whoever started it.
+        if !is_endless || !has_ever_heard || stop.load(Ordering::Relaxed) {
+            return ended;
+        }
+        let reason = ended.map_or_else(|error| format!("{error:#}"), |()| String::from("the input ended"));
+        progress.input_ended(&reason);
+        if has_heard {
+            wait = AGAIN.0;
+        }
+        let until = Instant::now() + wait;
+        while Instant::now() < until && !stop.load(Ordering::Relaxed) {
+            std::thread::park_timeout(Duration::from_millis(50));
+        }
+        wait = (wait * 2).min(AGAIN.1);
     }
-    let (mut cutting, mut deadline) = (None, None);
+}
+
+/// Cuts the input into the spool until it ends or the process is told to stop; whether anything was heard.
+fn record_once(
+    arguments: &Arguments,
+    clock: &Clock,
+    spool: &Spool,
+    progress: &Progress<'_>,
+    stop: &AtomicBool,
+) -> (bool, Result<()>) {
+    let pcm = arguments.input.pcm(&arguments.pcm);
+    // The program is dropped last, after the thread that reads from it was told that nobody listens.
+    let (output, mut program) = match arguments.input.open(&pcm) {
+        Ok(opened) => opened,
+        Err(error) => return (false, Err(error)),
+    };
+    let (events, incoming) = sync_channel(BLOCKS);
+    let thread_clock = clock.clone();
+    std::thread::spawn(move || read_input(output, &pcm, &thread_clock, &events));
+    let mut unfinished = Unfinished::new(spool);
+    let (mut format, mut live, mut deadline) = (None, None, None);
     let ended = loop {
-        match next_event(&incoming, stop, &mut deadline, program.as_ref()) {
-            Some(Event::Opened(format, description)) => {
-                status.say(&format!("recording {description}"));
-                cutting = Some((format, None));
+        let outcome = match next_event(&incoming, stop, &mut deadline, program.as_ref()) {
+            Some(Event::Opened(opened, description)) => {
+                progress.say(&format!("recording {description}"));
+                format = Some(opened);
+                Ok(())
             }
             Some(Event::Block(samples, arrival)) => {
-                let Some((format, cutter)) = &mut cutting else { continue };
-                let cutter = cutter.get_or_insert_with(|| Live::new(arguments, format, &samples, arrival));
-                keep(cutter.push(&samples, arrival, clock, status, stop)?, spool, status)?;
+                let Some(format) = format else { continue };
+                let live = live.get_or_insert_with(|| {
+                    progress.input_works();
+                    let cut = Cut { piece: arguments.piece, lead_in: arguments.lead_in };
+                    Live::new(cut, arguments.start, format, &samples, arrival)
+                });
+                live.push(&samples, arrival, progress, stop).map(|pieces| {
+                    if let Some(pieces) = pieces {
+                        keep(live, &samples, pieces, &mut unfinished, spool, progress);
+                    }
+                })
             }
             Some(Event::Ended(ended)) => break ended,
             None => break Ok(()),
+        };
+        if outcome.is_err() {
+            break outcome;
         }
     };
-    if let Some((_, Some(mut live))) = cutting {
-        keep(live.cutter.finish().context("a piece cannot be encoded")?.into_iter().collect(), spool, status)?;
-    }
+    let has_heard = live.is_some();
+    let last = live.map_or(Ok(None), |mut live| live.cutter.finish().context("a piece cannot be encoded"));
+    let ended = last.map(|last| put(last.into_iter().collect(), &mut unfinished, spool, progress)).and(ended);
     let stopped = stop.load(Ordering::Relaxed);
-    match program {
-        Some(mut program) if !stopped => program.finish().and(ended),
+    let ended = match program.as_mut() {
+        Some(program) if !stopped => program.finish().and(ended),
         _ if stopped => Ok(()),
         _ => ended,
-    }
+    };
+    (has_heard, ended)
 }
 
 /// The next event; `None` when the process was told to stop and the input had its time to end, which `deadline` holds.
@@ -216,86 +311,42 @@ fn read_input(
     let _ = events.send(Event::Ended(read()));
 }
 
-/// A stream that is being cut, and how its times are kept.
-struct Live {
-    cutter: Cutter,
-    begun: Instant,
-    pace: Pace,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Pace {
-    /// It comes as it is heard.
-    Clock,
-    /// It would come faster, and is held back.
-    Held,
-    /// It has times of its own.
-    Counted,
-}
-
-impl Live {
-    fn new(arguments: &Arguments, format: &PcmFormat, first: &[i32], arrival: Micros) -> Self {
-        let frames = (first.len() / usize::from(format.channels)) as u64;
-        let (timeline, pace) = match arguments.start {
-            Some(start) => (Timeline::counted(format.rate, start), Pace::Counted),
-            None => (Timeline::live(format.rate, frames, arrival), Pace::Clock),
-        };
-        let cut = Cut { piece: arguments.piece, lead_in: arguments.lead_in };
-        Self { cutter: Cutter::new(cut, *format, timeline), begun: Instant::now(), pace }
+/// Puts what a block has completed into the spool, and the rest where a kill leaves it.
+fn keep(
+    live: &Live,
+    block: &[i32],
+    pieces: Vec<Piece>,
+    unfinished: &mut Unfinished<'_>,
+    spool: &Spool,
+    progress: &Progress<'_>,
+) {
+    if !pieces.is_empty() {
+        put(pieces, unfinished, spool, progress);
     }
-
-    fn push(
-        &mut self,
-        samples: &[i32],
-        arrival: Micros,
-        clock: &Clock,
-        status: &Status,
-        stop: &AtomicBool,
-    ) -> Result<Vec<Piece>> {
-        let format = *self.cutter.format();
-        let end = self.cutter.timeline().frames() + (samples.len() / usize::from(format.channels)) as u64;
-        let heard = duration(end, format.rate);
-        let elapsed = i64::try_from(self.begun.elapsed().as_micros()).unwrap_or(i64::MAX);
-        if self.pace == Pace::Clock && heard - elapsed > NOT_LIVE {
-            self.pace = Pace::Held;
-            self.cutter.timeline().stop_following();
-            status.say(
-                "the input comes faster than real time and is played in real time; --start gives it times of its own",
-            );
-        }
-        if self.pace == Pace::Held {
-            let until = self.cutter.timeline().time_of(end);
-            while clock.now() < until && !stop.load(Ordering::Relaxed) {
-                let left = u64::try_from(until - clock.now()).unwrap_or(0).min(100_000);
-                std::thread::park_timeout(Duration::from_micros(left));
-            }
-        }
-        self.cutter.push(samples, arrival).context("a piece cannot be encoded")
+    if let Err(error) = unfinished.append(&live.cutter, block) {
+        progress.say(&format!("the piece that is being recorded would be lost if this process were killed: {error:#}"));
     }
 }
 
-fn keep(pieces: Vec<Piece>, spool: &Spool, status: &Status) -> Result<()> {
-    for piece in pieces {
-        match spool.add(&piece) {
-            Ok(lost) => status.kept(lost),
-            // The next piece may find room again; a recorder that ends loses all of them.
-            Err(error) => status.not_kept(&format!("{error:#}")),
-        }
-        status.waiting(spool.depth());
-    }
-    Ok(())
+fn put(pieces: Vec<Piece>, unfinished: &mut Unfinished<'_>, spool: &Spool, progress: &Progress<'_>) {
+    unfinished.cut(pieces, |piece| match spool.add(&piece) {
+        Ok(lost) => progress.kept(lost),
+        // The next piece may find room again; a recorder that ends loses all of them.
+        Err(error) => progress.not_kept(&format!("{error:#}")),
+    });
+    progress.waiting(spool.depth());
 }
 
 /// The thread that sends: the oldest first, until the spool is closed and empty or the process gives up.
-fn send_all(spool: &Spool, sender: &mut Sender, status: &Status, abandoned: &Receiver<()>) {
+fn send_all(spool: &Spool, sender: &mut Sender, progress: &Progress<'_>, abandoned: &Receiver<()>) {
     while !spool.is_done() {
-        let Some(name) = spool.oldest(Duration::from_secs(1)) else { continue };
+        let Some(name) = spool.take_oldest(Duration::from_secs(1)) else { continue };
         let audio = match spool.read(name) {
             Ok(audio) => audio,
             Err(error) => {
                 // Given up meanwhile, to make room for newer ones; or a disk that fails.
                 if error.kind() != std::io::ErrorKind::NotFound {
-                    status.cannot_send(&format!("a piece in the spool cannot be read: {error}"));
+                    progress.cannot_send(&format!("a piece in the spool cannot be read: {error}"));
                 }
                 spool.forget(name);
                 continue;
@@ -304,23 +355,24 @@ fn send_all(spool: &Spool, sender: &mut Sender, status: &Status, abandoned: &Rec
         match sender.send(name.start, name.lead_in, &audio) {
             Attempt::Accepted(skew) => {
                 spool.remove(name);
-                status.sent(name, skew);
+                progress.sent(name, skew);
             }
             Attempt::Later(reason, wait) => {
-                status.cannot_send(&reason);
+                spool.release();
+                progress.cannot_send(&reason);
                 if abandoned.recv_timeout(wait) != Err(RecvTimeoutError::Timeout) {
                     return;
                 }
             }
             Attempt::Refused(reason) => match spool.set_aside(name, &reason) {
-                Ok(path) => status.refused(&reason, &path),
+                Ok(path) => progress.refused(&reason, &path),
                 Err(error) => {
-                    status.cannot_send(&format!("a refused piece cannot be moved aside: {error}"));
+                    progress.cannot_send(&format!("a refused piece cannot be moved aside: {error}"));
                     spool.forget(name);
                 }
             },
         }
-        status.waiting(spool.depth());
+        progress.waiting(spool.depth());
         if abandoned.try_recv().is_ok() {
             return;
         }

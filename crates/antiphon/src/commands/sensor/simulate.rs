@@ -15,7 +15,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use super::input::{Input, PcmOptions, SampleFormat};
+use super::input::{Input, PcmOptions};
 use super::sender::{Attempt, Sender};
 use crate::cli::Globals;
 use crate::commands::output::{counted, print_json, print_line};
@@ -246,8 +246,7 @@ fn length(arguments: &Arguments) -> Result<Option<Micros>> {
 
 fn open(path: &PathBuf) -> Result<Input> {
     let file = File::open(path).map_err(|error| anyhow!("{} cannot be read: {error}", path.display()))?;
-    let no_pcm = PcmOptions { rate: None, channels: 1, sample_format: SampleFormat::S16 };
-    Input::open(BufReader::new(file), &no_pcm).with_context(|| path.display().to_string())
+    Input::open(BufReader::new(file), &PcmOptions::none()).with_context(|| path.display().to_string())
 }
 
 fn bar(length: Option<Micros>) -> ProgressBar {

@@ -1,177 +1,310 @@
-//! How a recorder is doing, on standard error: one line that changes on a terminal, news only elsewhere.
+//! `antiphon sensor status`: how a recorder on this machine is doing, from its spool alone; no server is asked.
 
-use std::path::Path;
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::UNIX_EPOCH;
 
-use antiphon_platform::clock::{Micros, SECOND};
+use antiphon_platform::clock::{Clock, Micros, SECOND};
 use antiphon_platform::http::time;
-use indicatif::{ProgressBar, ProgressStyle};
+use anyhow::{Context, Result, bail};
+use serde::Serialize;
+use serde_json::{Value, json};
 
-use super::spool::Name;
-use crate::commands::output::counted;
+use super::ledger::{Said, State, Time};
+use super::progress::SKEW_WORTH_SAYING;
+use super::{spool, unfinished};
+use crate::cli::Globals;
+use crate::commands::output::{cell, counted, print_json, print_json_list, print_line};
 
-/// A clock that is further off than this is worth a warning: times of recordings are that far off too.
-const SKEW_WORTH_SAYING: Micros = 2 * SECOND;
+/// A recorder that has heard nothing for as long has no microphone any more.
+const DEAF: Micros = 60 * SECOND;
+/// A server that is away for as long is worth a look; shorter than that it may just be restarted.
+const AWAY: Micros = 60 * SECOND;
+/// What was lost is worth a look for as long afterwards.
+const RECENT: Micros = 24 * 3_600 * SECOND;
 
-/// Shows and counts what happens.
-pub struct Status {
+/// Options of `antiphon sensor status`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit status, for monitoring: 0 all recorders run and are well; 1 one of them needs a look (no audio, or no server, for \
+                  a minute; a clock that is off by more than 2 s; audio given up or refused in the last 24 hours); 2 it could not \
+                  be told; 3 a recorder does not run.\n\nExamples:\n  antiphon sensor status\n  antiphon sensor status roof --json\n  \
+                  sudo antiphon sensor status --spool /var/lib/antiphon-sensor/roof"
+)]
+pub struct Arguments {
+    /// The sensor's id; without it, every sensor that has a spool in the data folder.
+    id: Option<String>,
+    /// Where its pieces are kept; default spool/ID in the data folder.
+    #[arg(long, value_name = "DIR")]
+    spool: Option<PathBuf>,
+}
+
+/// How one recorder is doing.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+struct Report {
     sensor: String,
-    line: ProgressBar,
-    state: Mutex<State>,
+    /// Its folder.
+    spool: PathBuf,
+    /// Whether a recorder runs.
+    running: bool,
+    /// What needs a look, in words; nothing when all is well.
+    problems: Vec<String>,
+    waiting: Waiting,
+    /// When the last block of audio came.
+    last_heard: Option<Time>,
+    #[serde(flatten)]
+    state: State,
 }
 
-#[derive(Default)]
-struct State {
-    totals: Totals,
+/// What waits to be sent.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+struct Waiting {
+    pieces: usize,
     bytes: u64,
-    last: Option<Name>,
-    skew: Option<Micros>,
-    warned_of_skew: bool,
-    trouble: Option<String>,
-    full: bool,
+    /// When the oldest of it was heard.
+    oldest: Option<Time>,
 }
 
-/// What a run came to.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Totals {
-    /// Pieces that the server has.
-    pub sent: usize,
-    /// Pieces that wait in the spool.
-    pub waiting: usize,
-    /// Pieces that were given up for want of room.
-    pub lost: usize,
-    /// Pieces that the server will never take.
-    pub refused: usize,
+/// Runs `antiphon sensor status`.
+pub fn run(arguments: &Arguments, globals: &Globals) -> Result<ExitCode> {
+    let now = Clock::system().now();
+    let folders = match (&arguments.id, &arguments.spool) {
+        (None, None) => all(&super::spools(globals))?,
+        (id, named) => vec![super::spool_folder(named.as_deref(), id.as_deref().unwrap_or_default(), globals)],
+    };
+    let mut reports = Vec::new();
+    for folder in folders {
+        let report = look(&folder, now).with_context(|| format!("the spool {} cannot be read", folder.display()))?;
+        if let Some(id) = arguments.id.as_ref().filter(|id| **id != report.sensor) {
+            bail!("the spool {} is of sensor {}, not of {id}", folder.display(), report.sensor);
+        }
+        reports.push(report);
+    }
+    if globals.json {
+        let items = reports.iter().map(serde_json::to_value).collect::<Result<Vec<_>, _>>()?;
+        match (&items[..], &arguments.id, &arguments.spool) {
+            (_, None, None) => print_json_list(&items)?,
+            (items, _, _) => print_json(items.first().unwrap_or(&Value::Null))?,
+        }
+    } else {
+        for report in &reports {
+            print_line(&report.text(now))?;
+        }
+    }
+    Ok(exit_code(&reports))
 }
 
-impl Status {
-    /// For one sensor.
-    pub fn new(sensor: &str) -> Self {
-        let line = ProgressBar::new_spinner();
-        line.set_style(
-            ProgressStyle::with_template("{spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()),
+fn exit_code(reports: &[Report]) -> ExitCode {
+    if reports.iter().any(|report| !report.running) {
+        return ExitCode::from(3);
+    }
+    if reports.iter().any(|report| !report.problems.is_empty()) { ExitCode::from(1) } else { ExitCode::SUCCESS }
+}
+
+/// The spools in a folder of spools.
+fn all(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        entries => entries
+            .and_then(Iterator::collect::<std::io::Result<Vec<_>>>)
+            .with_context(|| format!("{} cannot be read", folder.display()))?,
+    };
+    let mut folders: Vec<PathBuf> = entries.iter().map(std::fs::DirEntry::path).filter(|path| path.is_dir()).collect();
+    folders.sort();
+    if folders.is_empty() {
+        bail!(
+            "no recorder has ever run on {}: name its data folder with --data, or its spool with --spool",
+            folder.display()
         );
-        line.enable_steady_tick(Duration::from_millis(250));
-        Self { sensor: sensor.to_owned(), line, state: Mutex::default() }
     }
+    Ok(folders)
+}
 
-    /// Says something once.
-    pub fn say(&self, news: &str) {
-        if self.line.is_hidden() {
-            eprintln!("{}: {news}", self.sensor);
-        } else {
-            self.line.println(format!("{}: {news}", self.sensor));
+/// Looks into a spool.
+fn look(folder: &Path, now: Micros) -> Result<Report> {
+    let pieces = match spool::list(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => bail!("no recorder has ever used it"),
+        pieces => pieces?,
+    };
+    let running = spool::is_used(folder)?;
+    let state = State::read(folder).context("its state")?.unwrap_or_default();
+    let last_heard = last_heard(folder, &state)?;
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    let sensor = if state.sensor.is_empty() { name.into_owned() } else { state.sensor.clone() };
+    let oldest = pieces.keys().next().map(|name| Time(name.start));
+    let waiting = Waiting { pieces: pieces.len(), bytes: pieces.values().sum(), oldest };
+    let problems = problems(running, &state, last_heard, now);
+    Ok(Report { sensor, spool: folder.to_owned(), running, problems, waiting, last_heard, state })
+}
+
+/// When audio came last: the file of the piece that is being recorded grows with every block.
+fn last_heard(folder: &Path, state: &State) -> Result<Option<Time>> {
+    let mut newest = state.recorded.as_ref().map(|recorded| recorded.at);
+    for (_, path) in unfinished::list(folder)? {
+        // It may just have become a piece.
+        let Some(changed) = path.metadata().ok().and_then(|file| file.modified().ok()) else { continue };
+        let since = changed.duration_since(UNIX_EPOCH).unwrap_or_default();
+        newest = newest.max(i64::try_from(since.as_micros()).ok().map(Time));
+    }
+    Ok(newest)
+}
+
+/// What needs a look.
+fn problems(running: bool, state: &State, last_heard: Option<Time>, now: Micros) -> Vec<String> {
+    let mut problems = Vec::new();
+    if !running {
+        problems.push(String::from("no recorder runs"));
+    }
+    let heard = last_heard.max(state.started);
+    if let Some(deaf) = heard.map(|heard| now - heard.0).filter(|deaf| running && *deaf > DEAF) {
+        problems.push(format!("no audio for {}", ago(deaf)));
+    }
+    let away = state.trouble.as_ref().filter(|trouble| running && now - trouble.at.0 > AWAY);
+    if let Some(trouble) = away {
+        problems.push(format!("nothing can be sent for {}: {}", ago(now - trouble.at.0), trouble.reason));
+    }
+    let skew = state.clock_skew_ms.filter(|skew| skew.abs() > SKEW_WORTH_SAYING / 1_000);
+    problems.extend(skew.map(|skew| format!("the clock is {}", off(skew))));
+    let is_recent = |at: Option<Time>| at.is_some_and(|at| now - at.0 < RECENT);
+    if is_recent(state.given_up.at) {
+        problems.push(String::from("audio was given up for want of room"));
+    }
+    if is_recent(state.refused.at) {
+        problems.push(String::from("the server refused audio for good"));
+    }
+    problems
+}
+
+impl Report {
+    fn text(&self, now: Micros) -> String {
+        let state = &self.state;
+        let moment = |time: Time| format!("{}, {} ago", told(time), ago(now - time.0));
+        let said = |said: &Said| format!("{}: {}", told(said.at), cell(&json!(said.reason)));
+        let never = || String::from("never");
+        let how =
+            if self.problems.is_empty() { String::from("recording, all is well") } else { self.problems.join("; ") };
+        let megabytes = self.waiting.bytes as f64 / 1e6;
+        let mut waiting = format!("{}, {megabytes:.1} MB", counted(self.waiting.pieces, "piece"));
+        if let Some(oldest) = self.waiting.oldest {
+            waiting.push_str(&format!(", the oldest from {}", told(oldest)));
         }
-    }
-
-    /// A piece is in the spool; so many older ones were given up for it.
-    pub fn kept(&self, lost: usize) {
-        let begins = self.change(|state| {
-            state.totals.lost += lost;
-            let begins = lost > 0 && !state.full;
-            state.full = lost > 0;
-            begins
-        });
-        if begins {
-            self.say("the spool is full: the oldest pieces are given up for new ones until the server takes them");
-        }
-    }
-
-    /// A piece could not be put into the spool.
-    pub fn not_kept(&self, reason: &str) {
-        self.change(|state| state.totals.lost += 1);
-        self.say(&format!("a piece is lost: {reason}"));
-    }
-
-    /// How many pieces wait, and their bytes.
-    pub fn waiting(&self, (pieces, bytes): (usize, u64)) {
-        self.change(|state| {
-            state.totals.waiting = pieces;
-            state.bytes = bytes;
-        });
-    }
-
-    /// The server has a piece; its clock is ahead of ours by `skew`.
-    pub fn sent(&self, name: Name, skew: Option<Micros>) {
-        let (back, skewed) = self.change(|state| {
-            state.totals.sent += 1;
-            state.last = Some(name);
-            state.skew = skew.or(state.skew);
-            let skewed = state.skew.filter(|skew| skew.abs() > SKEW_WORTH_SAYING && !state.warned_of_skew);
-            state.warned_of_skew |= skewed.is_some();
-            (state.trouble.take().is_some(), skewed)
-        });
-        if back {
-            self.say("the server takes pieces again");
-        }
-        if let Some(skew) = skewed {
-            let by = (skew.abs() / SECOND).to_string();
-            let direction = if skew > 0 { "behind" } else { "ahead of" };
-            self.say(&format!(
-                "this machine's clock is {by} s {direction} the server's, and so are the times that it sends"
-            ));
-        }
-    }
-
-    /// Nothing can be sent now.
-    pub fn cannot_send(&self, reason: &str) {
-        let is_news = self.change(|state| {
-            let is_news = state.trouble.as_deref() != Some(reason);
-            state.trouble = Some(reason.to_owned());
-            is_news
-        });
-        if is_news {
-            self.say(&format!("{reason}. Pieces are kept and sent later"));
-        }
-    }
-
-    /// The server will never take a piece.
-    pub fn refused(&self, reason: &str, kept_at: &Path) {
-        self.change(|state| state.totals.refused += 1);
-        self.say(&format!("{reason}. The piece is kept at {}", kept_at.display()));
-    }
-
-    /// Ends the line; what it came to.
-    pub fn finish(&self, waiting: usize) -> Totals {
-        let totals = self.change(|state| {
-            state.totals.waiting = waiting;
-            state.totals
-        });
-        self.line.finish_and_clear();
-        let mut summary = format!("{} sent", counted(totals.sent, "piece"));
-        for (count, what) in
-            [(totals.waiting, "kept for the next run"), (totals.lost, "lost"), (totals.refused, "refused")]
-        {
-            if count > 0 {
-                summary.push_str(&format!(", {count} {what}"));
+        let mut lines = vec![
+            format!("{}: {}", self.sensor, cell(&json!(how))),
+            format!("  spool       {waiting}, in {}", self.spool.display()),
+            format!("  last heard  {}", self.last_heard.map_or_else(never, moment)),
+            format!(
+                "  recorded    {}",
+                state.recorded.as_ref().map_or_else(never, |recorded| format!("until {}", told(recorded.until)))
+            ),
+            format!(
+                "  last sent   {}",
+                state.sent.as_ref().map_or_else(never, |sent| {
+                    format!("the piece of {}, {} ago", told(sent.start), ago(now - sent.at.0))
+                })
+            ),
+            format!("  clock       {}", state.clock_skew_ms.map_or_else(|| String::from("not known"), off)),
+        ];
+        let given_up = &state.given_up;
+        if given_up.pieces > 0 {
+            let seconds = given_up.seconds;
+            lines.push(format!("  given up    {}, {seconds:.1} s", counted(given_up.pieces as usize, "piece")));
+            for stretch in &given_up.times {
+                lines.push(format!("              {} to {}", told(stretch.from), told(stretch.to)));
             }
         }
-        if totals.sent + totals.waiting + totals.lost + totals.refused > 0 {
-            eprintln!("{}: {summary}", self.sensor);
+        if state.refused.pieces > 0 {
+            let pieces = counted(state.refused.pieces as usize, "piece");
+            lines.push(format!(
+                "  refused     {pieces}, the last of them with reasons in {}/refused",
+                self.spool.display()
+            ));
         }
-        totals
+        lines.extend(state.last_error.as_ref().map(|error| format!("  last error  {}", said(error))));
+        lines.join("\n")
+    }
+}
+
+/// A time for people, to the second.
+fn told(time: Time) -> String {
+    cell(&json!(time::format(time.0 - time.0.rem_euclid(SECOND))))
+}
+
+/// How long, in the unit that people would use.
+fn ago(time: Micros) -> String {
+    let seconds = time / SECOND;
+    match seconds.abs() {
+        0..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+/// How the clock is off. The server tells whole seconds, so that half a second is as good as nothing.
+fn off(skew_ms: i64) -> String {
+    let seconds = skew_ms.abs() as f64 / 1e3;
+    match skew_ms {
+        -1_000..=1_000 => String::from("as the server's, to a second"),
+        ..0 => format!("{seconds:.1} s ahead of the server's"),
+        _ => format!("{seconds:.1} s behind the server's"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ledger::{GivenUp, Recorded, Refused};
+    use super::*;
+
+    const NOW: Micros = 1_777_593_600_000_000;
+
+    fn at(seconds: i64) -> Time {
+        Time(NOW + seconds * SECOND)
     }
 
-    fn change<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let result = act(&mut state);
-        let megabytes = state.bytes as f64 / 1e6;
-        let mut line = format!(
-            "{}: {} sent, {} in the spool ({megabytes:.1} MB)",
-            self.sensor, state.totals.sent, state.totals.waiting
-        );
-        if let Some(last) = state.last {
-            line.push_str(&format!(", last sent {}", time::format(last.start)));
+    fn well() -> State {
+        State {
+            sensor: String::from("roof"),
+            started: Some(at(-3_600)),
+            recorded: Some(Recorded { until: at(-5), at: at(-5) }),
+            clock_skew_ms: Some(1_900),
+            ..State::default()
         }
-        // The server's header has whole seconds; less than that is noise.
-        if let Some(skew) = state.skew.filter(|skew| skew.abs() > SECOND) {
-            line.push_str(&format!(", clock {:+.1} s", -(skew as f64) / 1e6));
+    }
+
+    fn told_of(state: &State) -> Vec<String> {
+        problems(true, state, state.recorded.as_ref().map(|recorded| recorded.at), NOW)
+    }
+
+    #[test]
+    fn what_needs_a_look_is_said_and_nothing_else() {
+        assert_eq!(told_of(&well()), Vec::<String>::new());
+        let trouble = |since| Some(Said { at: at(since), reason: String::from("cannot reach it") });
+        let cases: [(State, &[&str]); 8] = [
+            (State { trouble: trouble(-30), ..well() }, &[]),
+            (State { trouble: trouble(-600), ..well() }, &["nothing can be sent for 10 min: cannot reach it"]),
+            (State { clock_skew_ms: Some(-2_500), ..well() }, &["the clock is 2.5 s ahead of the server's"]),
+            (State { recorded: Some(Recorded { until: at(-90), at: at(-90) }), ..well() }, &["no audio for 90 s"]),
+            (State { recorded: None, started: Some(at(-30)), ..well() }, &[]),
+            (State { recorded: None, started: Some(at(-61)), ..well() }, &["no audio for 61 s"]),
+            (
+                State { given_up: GivenUp { at: Some(at(-80_000)), ..GivenUp::default() }, ..well() },
+                &["audio was given up for want of room"],
+            ),
+            (State { refused: Refused { pieces: 1, at: Some(at(-90_000)) }, ..well() }, &[]),
+        ];
+        for (state, expected) in cases {
+            assert_eq!(told_of(&state), expected, "{state:?}");
         }
-        if state.trouble.is_some() {
-            line.push_str(", server away");
+        assert_eq!(problems(false, &State { trouble: trouble(-600), ..well() }, None, NOW), ["no recorder runs"]);
+    }
+
+    #[test]
+    fn times_and_clocks_are_told_in_words() {
+        let cases = [(5, "5 s"), (119, "119 s"), (600, "10 min"), (7_300, "2 h"), (200_000, "2 days"), (-3, "-3 s")];
+        for (seconds, text) in cases {
+            assert_eq!(ago(seconds * SECOND), text);
         }
-        self.line.set_message(line);
-        result
+        assert_eq!(off(-400), "as the server's, to a second");
+        assert_eq!(off(61_250), "61.2 s behind the server's");
     }
 }
