@@ -208,6 +208,9 @@ fn only_those_with_a_key_see_pages_and_only_forms_of_ours_do_anything() {
     let path = format!("/dead-letters/{}", heard.letter);
     let page = text(&visitor.get(&path));
     assert!(page.contains("52 49 46 46") || page.contains("RIFF"), "{page}");
+    let sound = visitor.get(&format!("/api/v1{path}/audio"));
+    assert_eq!((sound.status, sound.header("content-type")), (200, "audio/wav"), "{sound:?}");
+    assert!(page.contains(&format!("<audio controls preload=\"none\" src=\"/api/v1{path}/audio\"")));
     assert_eq!(visitor.post(&path, &[("do", "drop")], &[]).status, 403);
     assert_eq!(visitor.post(&path, &[("do", "drop"), ("token", "x")], &[]).status, 403);
     let other = Visitor::new(url);

@@ -22,6 +22,9 @@ const LIMIT: usize = 50;
 /// Bytes of a letter that are shown: most say at their beginning what they are.
 const SHOWN: usize = 2_048;
 
+/// The type of messages with sound in them.
+const HEARD: &str = "antiphon.recording.v1";
+
 /// Bytes of one line.
 const LINE: usize = 16;
 
@@ -111,6 +114,13 @@ pub async fn show(State(web): State<Web>, visitor: Visitor, Path(id): Path<Strin
                 summary { "Drop it…" }
                 p { "This cannot be undone: the message, and the sound in it, are gone for good." }
                 (form("drop", "Drop it for good", "button danger"))
+            }
+        }
+        @if letter.kind == HEARD {
+            section aria-labelledby="sound" {
+                h2 #sound { "Listen" }
+                audio controls preload="none" src={ (path) "/audio" } aria-label="The sound that was set aside" {}
+                p.quiet { "As it was sent. What is broken may not play, or not to its end." }
             }
         }
         section aria-labelledby="bytes" {

@@ -1,16 +1,21 @@
 //! `/api/v1/dead-letters`: for operators only.
 
+use antiphon_audio::sniff;
 use antiphon_identity::Principal;
 use antiphon_platform::db::Database;
 use antiphon_platform::http::{Page, Params, Problem, decode_cursor, time};
 use axum::Json;
 use axum::extract::{Path, RawQuery, State};
+use bytes::Bytes;
 use http::{StatusCode, header};
+use prost::Message as _;
 use serde::Serialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{DeadLetter, body, drop_letter, list, replay, show};
+use crate::messages::Recording;
+use crate::recordings::accept::RECORDING_KIND;
 use crate::store::error::StoreError;
 
 /// What the routes use.
@@ -26,6 +31,7 @@ pub fn routes(api: Api) -> OpenApiRouter {
         .routes(routes!(list_letters))
         .routes(routes!(get_letter, delete_letter))
         .routes(routes!(get_body))
+        .routes(routes!(get_audio))
         .routes(routes!(replay_letter))
         .with_state(api)
 }
@@ -155,6 +161,35 @@ async fn get_body(
     principal.may_operate()?;
     let body = body(&mut api.db.read().await?, &id).await?.ok_or_else(|| no_such(&id))?;
     Ok(([(header::CONTENT_TYPE, "application/octet-stream"), (header::CACHE_CONTROL, "private, no-store")], body))
+}
+
+/// The sound in a message that was set aside, as the sensor sent it, lead-in included: broken or not.
+#[utoipa::path(
+    get, path = "/api/v1/dead-letters/{id}/audio", tag = "dead letters", operation_id = "get_dead_letter_audio",
+    params(("id" = String, Path, description = "The letter's id")),
+    responses(
+        (status = 200, description = "The file, with the media type that its content tells", body = Vec<u8>, content_type = "audio/flac"),
+        (status = 401, description = "No valid key", body = Problem),
+        (status = 403, description = "Operators only", body = Problem),
+        (status = 404, description = "No such letter, or no sound in it", body = Problem),
+        (status = 503, description = "The database cannot be used now", body = Problem),
+    )
+)]
+async fn get_audio(
+    principal: Principal,
+    State(api): State<Api>,
+    Path(id): Path<String>,
+) -> Result<([(header::HeaderName, &'static str); 2], Bytes), Problem> {
+    principal.may_operate()?;
+    let mut tx = api.db.read().await?;
+    let letter = show(&mut tx, &id).await?.ok_or_else(|| no_such(&id))?;
+    let body = body(&mut tx, &id).await?.ok_or_else(|| no_such(&id))?;
+    // Long recordings lie in blobs, and sound of sensors that keep none was taken out.
+    let sound = Recording::decode(body.as_slice()).map(|recording| recording.audio);
+    let sound = sound.ok().filter(|audio| letter.kind == RECORDING_KIND && !audio.is_empty());
+    let sound = sound.ok_or_else(|| Problem::not_found(format!("dead letter {id} has no sound in it")))?;
+    let media_type = sniff(&sound).map_or("application/octet-stream", |format| format.media_type());
+    Ok(([(header::CONTENT_TYPE, media_type), (header::CACHE_CONTROL, "private, no-store")], sound))
 }
 
 /// Send a dead letter through its group again.
