@@ -13,8 +13,14 @@ pub const YEAR: i64 = 365 * 86_400 * 1_000_000;
 /// Opens the database of a data folder.
 pub async fn open(data: &Path) -> Database {
     let url = format!("sqlite:{}", data.join("antiphon.db").display());
-    let migrations =
-        [antiphon_identity::MIGRATIONS, antiphon_catalog::MIGRATIONS, antiphon_analysis::store::MIGRATIONS].concat();
+    let migrations = [
+        antiphon_identity::MIGRATIONS,
+        antiphon_catalog::MIGRATIONS,
+        antiphon_analysis::store::MIGRATIONS,
+        antiphon_analysis::alerts::MIGRATIONS,
+        antiphon_notify::MIGRATIONS,
+    ]
+    .concat();
     Database::open(url, &migrations).await.unwrap()
 }
 
