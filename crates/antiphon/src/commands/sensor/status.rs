@@ -245,7 +245,7 @@ fn off(skew_ms: i64) -> String {
     let seconds = skew_ms.abs() as f64 / 1e3;
     match skew_ms {
         -1_000..=1_000 => String::from("as the server's, to a second"),
-        ..0 => format!("{seconds:.1} s ahead of the server's"),
+        ..-1_000 => format!("{seconds:.1} s ahead of the server's"),
         _ => format!("{seconds:.1} s behind the server's"),
     }
 }

@@ -223,9 +223,8 @@ mod tests {
             let recovered = spool.recover();
             assert_eq!(recovered.unwrap_or(0), heard, "{length} bytes");
             assert!(!path.exists(), "{length} bytes");
-            for (name, _) in list(folder.path()).unwrap() {
-                panic!("{name:?} is left");
-            }
+            let left = list(folder.path()).unwrap();
+            assert!(left.is_empty(), "{left:?}");
             drop(spool);
             fs::remove_dir_all(folder.path().join("refused")).ok();
             for entry in fs::read_dir(folder.path()).unwrap() {
