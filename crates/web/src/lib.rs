@@ -4,8 +4,8 @@
 //! a visitor who is signed in with the key that his cookie holds. In `up` the API is a router of the same process, elsewhere
 //! a server ([`Api`]); the pages see requests and answers either way.
 //!
-//! A handler asks the API, and gives a [`page::Page`] or a [`failure::Failure`]; what is around it (head, navigation, the
-//! visitor's choices, headers) is put there in one place, [`frame::dress`]. No page needs scripts to tell its facts; scripts
+//! A handler asks the API, and gives a `page::Page` or a `failure::Failure`; what is around it (head, navigation, the
+//! visitor's choices, headers) is put there in one place, `frame::dress`. No page needs scripts to tell its facts; scripts
 //! make them live.
 
 mod algorithms;
