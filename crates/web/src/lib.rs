@@ -8,6 +8,7 @@
 //! visitor's choices, headers) is put there in one place, `frame::dress`. No page needs scripts to tell its facts; scripts
 //! make them live.
 
+mod alerts;
 mod algorithms;
 mod api;
 mod assets;

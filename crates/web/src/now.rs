@@ -9,6 +9,7 @@ use percent_encoding::utf8_percent_encode;
 use serde::Deserialize;
 
 use crate::Web;
+use crate::alerts::that_are_on;
 use crate::chart;
 use crate::failure::Failure;
 use crate::forms::go_to;
@@ -54,7 +55,8 @@ pub async fn page(State(web): State<Web>, visitor: Visitor, RawQuery(query): Raw
     let after = cursor.as_deref().map(|cursor| format!("&cursor={}", utf8_percent_encode(cursor, QUERY)));
     let path = format!("/api/v1/sensors?limit={LIMIT}{}", after.unwrap_or_default());
     let sensors: List<Sensor> = web.api().get(&visitor, &path).await?;
-    let (pipeline, faults) = futures::join!(Pipeline::ask(&web, &visitor), faults(&web, &visitor));
+    let (pipeline, faults, alerts) =
+        futures::join!(Pipeline::ask(&web, &visitor), faults(&web, &visitor), that_are_on(&web, &visitor));
     let followed = followed(&sensors);
     let now = web.now();
     let cards = followed.iter().map(async |sensor| card(&web, &visitor, sensor, now).await);
@@ -66,6 +68,7 @@ pub async fn page(State(web): State<Web>, visitor: Visitor, RawQuery(query): Raw
             h1 { "Now" }
             @if sensors.items.len() >= LIMIT || cursor.is_some() { (find_form()) }
         }
+        (alerts)
         @if sensors.items.is_empty() { (nothing_yet()) }
         div.cards { @for card in &cards { (card) } }
         @if !others.is_empty() { (table(&visitor, &others, now)) }

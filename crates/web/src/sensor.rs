@@ -16,6 +16,7 @@ use self::asked::{Asked, LAST};
 use self::figures::{drawing, picture_figure};
 use self::lists::{downloads, facts, gaps, recordings};
 use crate::Web;
+use crate::alerts;
 use crate::failure::Failure;
 use crate::model::{Algorithm, List, Output, Sensor};
 use crate::now::{badge, card, status_words};
@@ -44,7 +45,8 @@ pub async fn page(
     let asked = Asked::read(query.as_deref(), visitor.zone, now)?;
     let is_heard = matches!(sensor.status.as_str(), "live" | "late");
     let live = async { if is_heard { Some(card(&web, &visitor, &sensor, now).await) } else { None } };
-    let (live, range) = futures::join!(live, range(&web, &visitor, &sensor, &asked));
+    let (live, range, alerts) =
+        futures::join!(live, range(&web, &visitor, &sensor, &asked), alerts::of_sensor(&web, &visitor, &sensor.id));
     let range = range?;
     let (word, meaning) = status_words(&sensor.status);
     let body = html! {
@@ -56,6 +58,7 @@ pub async fn page(
         }
         @if let Some(live) = live { div.cards.single { (live) } }
         div #range data-path=(path_of(&sensor.id)) { (range) }
+        (alerts)
         section aria-labelledby="about" { h2 #about { "About this sensor" } (facts(&visitor, &sensor)) }
     };
     Ok(Page::new(sensor.title().to_owned(), body).of(Section::Now).with_scripts(&["now.js", "sensor.js"]))

@@ -236,11 +236,15 @@ fn record_once(
                     let cut = Cut { piece: arguments.piece, lead_in: arguments.lead_in };
                     Live::new(cut, arguments.start, format, &samples, arrival)
                 });
-                live.push(&samples, arrival, progress, stop).map(|pieces| {
-                    if let Some(pieces) = pieces {
+                match live.push(&samples, arrival, progress, stop) {
+                    Ok(Some(pieces)) => {
                         keep(live, &samples, pieces, &mut unfinished, spool, progress);
+                        Ok(())
                     }
-                })
+                    // Stopped while it was held back: what comes behind it was not heard either.
+                    Ok(None) => break Ok(()),
+                    Err(error) => Err(error),
+                }
             }
             Some(Event::Ended(ended)) => break ended,
             None => break Ok(()),
