@@ -142,7 +142,8 @@ pub fn ago_words(since: Micros) -> String {
     match since / SECOND {
         ..2 => String::from("just now"),
         seconds @ 2..60 => format!("{seconds} s ago"),
-        seconds => format!("{} ago", span(seconds * SECOND)),
+        // Whole minutes, as the seconds above are whole ones: nothing was longer ago than it is.
+        seconds => format!("{} ago", span(seconds / 60 * 60 * SECOND)),
     }
 }
 
