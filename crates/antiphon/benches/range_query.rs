@@ -160,9 +160,14 @@ fn main() {
     let stop = CancellationToken::new();
     let access = Access { publish: vec![RESULTS], consume: vec![WRITE], dead: vec![] };
     let (database, queue) = runtime.block_on(async {
-        let migrations =
-            [antiphon_identity::MIGRATIONS, antiphon_catalog::MIGRATIONS, antiphon_analysis::store::MIGRATIONS]
-                .concat();
+        let migrations = [
+            antiphon_identity::MIGRATIONS,
+            antiphon_catalog::MIGRATIONS,
+            antiphon_analysis::store::MIGRATIONS,
+            antiphon_analysis::alerts::MIGRATIONS,
+            antiphon_notify::MIGRATIONS,
+        ]
+        .concat();
         let database = Database::open(url.as_str(), &migrations).await.expect("database");
         let queue: Arc<dyn Queue> =
             Arc::new(FileQueue::open(&data.join("queue"), access, Clock::system()).await.expect("queue"));

@@ -7,8 +7,8 @@ mod support;
 use std::path::Path;
 use std::time::Instant;
 
-use antiphon_platform::db::{Database, Statement};
 use serde_json::Value;
+use support::database::{by_hand, open};
 use support::{Antiphon, Client, PATIENCE, command, start, wav};
 
 const SONGS: u64 = 6;
@@ -44,13 +44,9 @@ fn levels(client: &Client, url: &str, song: &str) -> Value {
 
 /// Makes the lease of a job that was killed run out.
 fn forget_lease(data: &Path) {
-    let url = format!("sqlite:{}", data.join("antiphon.db").display());
-    let statement =
-        Statement { name: "forget", text: "update jobs set lease_until = 0 where name = 'reanalyze-songs'" };
-    let migrations =
-        [antiphon_identity::MIGRATIONS, antiphon_catalog::MIGRATIONS, antiphon_analysis::store::MIGRATIONS].concat();
+    let statement = by_hand("update jobs set lease_until = 0 where name = 'reanalyze-songs'");
     tokio::runtime::Runtime::new().unwrap().block_on(async {
-        let database = Database::open(url, &migrations).await.unwrap();
+        let database = open(data).await;
         let mut tx = database.write().await.unwrap();
         tx.execute(&statement, &[]).await.unwrap();
         tx.commit().await.unwrap();
