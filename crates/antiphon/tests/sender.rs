@@ -16,6 +16,9 @@ use support::{MAY, command, parameter};
 
 const SECOND: i64 = 1_000_000;
 
+/// The microphone is silent and does not end. It outlives a recorder that is killed, so it must not hold its words.
+const GOES_ON: &str = "; exec sleep 60 2>/dev/null";
+
 /// A server with the sensor `roof`; its key.
 fn start() -> (Server, String) {
     let server = Server::start();
@@ -37,7 +40,7 @@ fn nothing_is_lost_while_the_server_is_away() {
     let data = server.data();
     let file = microphone(server.folder.path(), 1, seconds as usize);
     server.up.kill();
-    let recorder = record(&data, &file, 0, "; sleep 60", &[]);
+    let recorder = record(&data, &file, 0, GOES_ON, &[]);
     wait_until(|| spooled(&spool(&server), "flac").len(), |count| *count == pieces);
 
     // The sender's own machine knows, without the server.
@@ -67,7 +70,7 @@ fn a_kill_in_the_midst_of_a_piece_costs_nothing_that_was_heard() {
     let data = server.data();
     let file = microphone(server.folder.path(), 2, 7);
     server.up.kill();
-    let recorder = record(&data, &file, 0, "; sleep 60", &[]);
+    let recorder = record(&data, &file, 0, GOES_ON, &[]);
     // Three pieces, and a second of the fourth with its lead-in: 3 s of 2 bytes a sample behind the header.
     let heard = |path: &PathBuf| path.metadata().is_ok_and(|file| file.len() == 44 + 3 * 2 * RATE as u64);
     wait_until(
@@ -102,7 +105,7 @@ fn a_kill_in_the_midst_of_sending_sends_nothing_twice() {
     let more = ["--server", &address, "--key-file", key_file.to_str().unwrap()];
     // Every answer comes late enough to be killed before it.
     proxy.set(Fault::Delay(Duration::from_millis(1_500)));
-    let recorder = record(&data, &file, 0, "; sleep 60", &more);
+    let recorder = record(&data, &file, 0, GOES_ON, &more);
     wait_until(|| Account::count(&server), |count| *count == 1);
     kill(recorder);
     assert_eq!(
@@ -127,7 +130,7 @@ fn a_full_spool_gives_up_the_oldest_and_says_so_everywhere() {
     let data = server.data();
     let file = microphone(server.folder.path(), 6, 41);
     server.up.kill();
-    let recorder = record(&data, &file, 0, "; sleep 60", &["--spool-limit", "500000"]);
+    let recorder = record(&data, &file, 0, GOES_ON, &["--spool-limit", "500000"]);
     let until = support::rfc3339(MAY + 40 * SECOND);
     let (_, told) = wait_until(|| status(&data), |(_, told)| told["recorded"]["until"] == *until);
     let said = kill(recorder);
@@ -235,7 +238,7 @@ fn a_recorder_that_is_told_to_stop_loses_nothing() {
     let (server, _) = start();
     let data = server.data();
     let file = microphone(server.folder.path(), 9, 7);
-    let recorder = record(&data, &file, 0, "; sleep 30", &[]);
+    let recorder = record(&data, &file, 0, GOES_ON, &[]);
     // Three whole pieces are stored; the last second waits for more of its piece.
     wait_until(|| Account::count(&server), |count| *count == 3);
     let said = stop(recorder);

@@ -69,12 +69,17 @@ impl Live {
                 "the input comes faster than real time and is played in real time; --start gives it times of its own",
             );
         }
-        let early = || if self.pace == Pace::Held { heard - self.first - elapsed() } else { 0 };
-        while early() > 0 {
-            if stop.load(Ordering::Relaxed) {
-                return Ok(None);
+        if self.pace == Pace::Held {
+            loop {
+                let early = heard - self.first - elapsed();
+                if early <= 0 {
+                    break;
+                }
+                if stop.load(Ordering::Relaxed) {
+                    return Ok(None);
+                }
+                std::thread::park_timeout(Duration::from_micros(early.min(100_000).unsigned_abs()));
             }
-            std::thread::park_timeout(Duration::from_micros(early().clamp(0, 100_000).unsigned_abs()));
         }
         self.cutter.push(samples, arrival).map(Some).context("a piece cannot be encoded")
     }

@@ -243,10 +243,12 @@ fn ago(time: Micros) -> String {
 /// How the clock is off. The server tells whole seconds, so that half a second is as good as nothing.
 fn off(skew_ms: i64) -> String {
     let seconds = skew_ms.abs() as f64 / 1e3;
-    match skew_ms {
-        -1_000..=1_000 => String::from("as the server's, to a second"),
-        ..-1_000 => format!("{seconds:.1} s ahead of the server's"),
-        _ => format!("{seconds:.1} s behind the server's"),
+    if skew_ms.abs() <= 1_000 {
+        String::from("as the server's, to a second")
+    } else if skew_ms < 0 {
+        format!("{seconds:.1} s ahead of the server's")
+    } else {
+        format!("{seconds:.1} s behind the server's")
     }
 }
 

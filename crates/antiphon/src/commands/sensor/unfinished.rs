@@ -223,8 +223,7 @@ mod tests {
             let recovered = spool.recover();
             assert_eq!(recovered.unwrap_or(0), heard, "{length} bytes");
             assert!(!path.exists(), "{length} bytes");
-            let left = list(folder.path()).unwrap();
-            assert!(left.is_empty(), "{left:?}");
+            assert!(list(folder.path()).unwrap().is_empty(), "{length} bytes");
             drop(spool);
             fs::remove_dir_all(folder.path().join("refused")).ok();
             for entry in fs::read_dir(folder.path()).unwrap() {
