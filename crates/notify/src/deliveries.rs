@@ -230,7 +230,7 @@ pub async fn last_test(tx: &mut ReadTransaction, hook: &Hook) -> Result<Option<D
     tx.row(&LAST_TEST, &[hook.into()]).await?.as_ref().map(delivery_of).transpose()
 }
 
-/// Forgets what ended long ago, and of each hook all but the newest [`MOST_KEPT`].
+/// Forgets what ended long ago, and of each hook all but the newest `MOST_KEPT`.
 ///
 /// # Errors
 /// Those of the database.

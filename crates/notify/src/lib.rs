@@ -1,7 +1,7 @@
 //! Notices of other capabilities, sent as signed web hooks.
 //!
 //! Who has something to tell makes a [`Hook`] once, and calls [`tell`] in the transaction that decides what is told: the
-//! outbox takes it to topic `notices`. Role `notify` ([`run`]) keeps each notice in a table by its id, acks, and sends it
+//! outbox takes it to topic `notices`. Role `notify` (`run`) keeps each notice in a table by its id, acks, and sends it
 //! from there under a lease, again and again with growing pauses, until it arrives or a day has passed
 //! (`docs/decisions/alerts.md`). The secret of a hook never leaves the database but to sign.
 

@@ -1,6 +1,6 @@
 //! Alerts: a threshold on the seconds of a sensor, and what is told when it is passed.
 //!
-//! What people set is a [`definition`]; a [`machine`] says when it is on; [`follow`] looks at what the writer has stored
+//! What people set is a `definition`; a `machine` says when it is on; `follow` looks at what the writer has stored
 //! and tells, each change once; `notify` sends it. Why it is so: `docs/decisions/alerts.md`.
 
 mod definition;

@@ -3,7 +3,7 @@
 //! | file | is |
 //! |---|---|
 //! | `START-LEADIN.flac` | a piece, synced; both in µs |
-//! | `START-LEADIN.wav` | the piece that is being recorded, see [`unfinished`](super::unfinished) |
+//! | `START-LEADIN.wav` | the piece that is being recorded, see [`super::unfinished`] |
 //! | `state.json` | what was done, see [`ledger`](super::ledger) |
 //! | `refused/` | pieces that the server will never take, each with the reason |
 //! | `lock` | held by the recorder while it runs |
