@@ -1,13 +1,13 @@
 //! Alerts on the pages of what they look at: those that are on, or all of a sensor.
 
 use maud::{Markup, html};
-use percent_encoding::utf8_percent_encode;
 use serde::Deserialize;
 
 use crate::Web;
 use crate::model::List;
+use crate::paths::{self, escaped};
 use crate::visitor::Visitor;
-use crate::words::{self, QUERY};
+use crate::words;
 
 /// Alerts that are asked for: those of one sensor, or the first that there are.
 const LIMIT: usize = 1_000;
@@ -59,7 +59,7 @@ pub async fn that_are_on(web: &Web, visitor: &Visitor) -> Markup {
 
 /// All alerts of a sensor; nothing if it has none.
 pub async fn of_sensor(web: &Web, visitor: &Visitor, sensor: &str) -> Markup {
-    match ask(web, visitor, &format!("&sensor={}", utf8_percent_encode(sensor, QUERY))).await {
+    match ask(web, visitor, &format!("&sensor={}", escaped(sensor))).await {
         Some(alerts) => show_all(&alerts, &|text| words::when(visitor, text)),
         None => html! { p.quiet { "Its alerts cannot be read now." } },
     }
@@ -78,7 +78,7 @@ fn show_on(alerts: &[Alert], when: When<'_>) -> Markup {
         @for alert in alerts {
             p.note {
                 span.badge data-status="on" { "Alert" } " "
-                a href={ "/sensors/" (utf8_percent_encode(&alert.sensor, QUERY)) } { bdi { (alert.title()) } }
+                a href=(paths::sensor(&alert.sensor)) { bdi { (alert.title()) } }
                 ": " (alert.condition()) (since(alert, when))
             }
         }

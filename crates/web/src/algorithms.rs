@@ -6,15 +6,14 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, header};
 use maud::{Markup, PreEscaped, html};
-use percent_encoding::utf8_percent_encode;
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
 use crate::Web;
 use crate::failure::Failure;
 use crate::model::{Algorithm, List};
 use crate::page::{Page, Section};
+use crate::paths::escaped;
 use crate::visitor::Visitor;
-use crate::words::QUERY;
 
 /// An algorithm's page and picture, as `cargo xtask generate` writes them.
 macro_rules! documented {
@@ -68,7 +67,7 @@ pub async fn list(State(web): State<Web>, visitor: Visitor) -> Result<Page, Fail
                 ul.tiles {
                     @for algorithm in known.items.iter().filter(|algorithm| algorithm.family == family) {
                         li {
-                            a href={ "/algorithms/" (utf8_percent_encode(&algorithm.name, QUERY)) } { code { (algorithm.name) } }
+                            a href={ "/algorithms/" (escaped(&algorithm.name)) } { code { (algorithm.name) } }
                             p { (algorithm.title) }
                         }
                     }
@@ -81,7 +80,7 @@ pub async fn list(State(web): State<Web>, visitor: Visitor) -> Result<Page, Fail
 
 /// One algorithm.
 pub async fn show(State(web): State<Web>, visitor: Visitor, Path(name): Path<String>) -> Result<Page, Failure> {
-    let path = format!("/api/v1/algorithms/{}", utf8_percent_encode(&name, QUERY));
+    let path = format!("/api/v1/algorithms/{}", escaped(&name));
     let algorithm: Algorithm = web.api().get(&visitor, &path).await?;
     let written = PAGES.iter().find(|(known, _)| *known == algorithm.name).map(|(_, html)| html);
     let body = html! {
@@ -148,7 +147,7 @@ fn to_html(name: &str, text: &str) -> String {
             }
         }
         Event::Start(Tag::Image { link_type, title, id, .. }) => {
-            let to = format!("/algorithms/{}/picture.svg", utf8_percent_encode(name, QUERY));
+            let to = format!("/algorithms/{}/picture.svg", escaped(name));
             vec![Event::Start(Tag::Image { link_type, dest_url: to.into(), title, id })]
         }
         Event::Start(Tag::Table(columns)) => {

@@ -5,7 +5,6 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use maud::{DOCTYPE, Markup, html};
-use percent_encoding::utf8_percent_encode;
 
 use crate::Web;
 use crate::api::wants_page;
@@ -13,9 +12,10 @@ use crate::assets;
 use crate::chart;
 use crate::failure::Failure;
 use crate::page::{Page, Section};
+use crate::paths::escaped;
 use crate::session::Role;
 use crate::visitor::{Theme, Visitor};
-use crate::words::{QUERY, isolated};
+use crate::words::isolated;
 
 /// Scripts, styles, pictures and requests come from this server, and from nowhere else; nothing inline is run or applied.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self'; \
@@ -60,7 +60,7 @@ pub async fn no_such_page(
 }
 
 fn to_sign_in(visitor: &Visitor) -> Response {
-    let next = utf8_percent_encode(&visitor.here, QUERY);
+    let next = escaped(&visitor.here);
     Redirect::to(&format!("/sign-in?next={next}")).into_response()
 }
 
@@ -150,7 +150,7 @@ fn who(visitor: &Visitor) -> Markup {
     html! {
         div.who {
             @match visitor.role() {
-                None => { a href={ "/sign-in?next=" (utf8_percent_encode(&visitor.here, QUERY)) } { "Sign in" } }
+                None => { a href={ "/sign-in?next=" (escaped(&visitor.here)) } { "Sign in" } }
                 Some(role) => {
                     form method="post" action="/sign-out" {
                         input type="hidden" name="token" value=(visitor.token);

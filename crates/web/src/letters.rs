@@ -5,7 +5,6 @@ use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
 use http::{HeaderMap, Method};
 use maud::{Markup, html};
-use percent_encoding::utf8_percent_encode;
 
 use crate::Web;
 use crate::failure::Failure;
@@ -13,8 +12,9 @@ use crate::forms::{Form, go_to};
 use crate::model::{Letter, List};
 use crate::now::parameter;
 use crate::page::{Page, Section};
+use crate::paths::escaped;
 use crate::visitor::Visitor;
-use crate::words::{self, QUERY};
+use crate::words;
 
 /// Letters of one page.
 const LIMIT: usize = 50;
@@ -31,7 +31,7 @@ const LINE: usize = 16;
 /// The list.
 pub async fn list(State(web): State<Web>, visitor: Visitor, RawQuery(query): RawQuery) -> Result<Page, Failure> {
     let cursor = parameter(query.as_deref(), "cursor");
-    let after = cursor.as_deref().map(|cursor| format!("&cursor={}", utf8_percent_encode(cursor, QUERY)));
+    let after = cursor.as_deref().map(|cursor| format!("&cursor={}", escaped(cursor)));
     let path = format!("/api/v1/dead-letters?limit={LIMIT}{}", after.unwrap_or_default());
     let letters: List<Letter> = web.api().get(&visitor, &path).await?;
     let done = match parameter(query.as_deref(), "done").as_deref() {
@@ -54,7 +54,7 @@ pub async fn list(State(web): State<Web>, visitor: Visitor, RawQuery(query): Raw
                     tbody {
                         @for letter in &letters.items {
                             tr {
-                                th scope="row" { a href={ "/dead-letters/" (utf8_percent_encode(&letter.id, QUERY)) } { (letter.reason) } }
+                                th scope="row" { a href={ "/dead-letters/" (escaped(&letter.id)) } { (letter.reason) } }
                                 td { (source(letter)) }
                                 td { (letter.group) }
                                 td { (words::when(&visitor, &letter.died_at)) }
@@ -65,7 +65,7 @@ pub async fn list(State(web): State<Web>, visitor: Visitor, RawQuery(query): Raw
                 }
             }
             @if let Some(next) = &letters.next {
-                p.pager { a.button href={ "/dead-letters?cursor=" (utf8_percent_encode(next, QUERY)) } rel="next" { "Older ones" } }
+                p.pager { a.button href={ "/dead-letters?cursor=" (escaped(next)) } rel="next" { "Older ones" } }
             }
         }
     };
@@ -77,7 +77,7 @@ fn source(letter: &Letter) -> Markup {
     let known = letter.source.split_once('/').filter(|(kind, _)| matches!(*kind, "sensors" | "songs"));
     html! {
         @match known {
-            Some((kind, id)) => { a href={ "/" (kind) "/" (utf8_percent_encode(id, QUERY)) } { bdi { (id) } } }
+            Some((kind, id)) => { a href={ "/" (kind) "/" (escaped(id)) } { bdi { (id) } } }
             None => { (letter.source) }
         }
     }
@@ -85,10 +85,10 @@ fn source(letter: &Letter) -> Markup {
 
 /// One letter.
 pub async fn show(State(web): State<Web>, visitor: Visitor, Path(id): Path<String>) -> Result<Page, Failure> {
-    let path = format!("/api/v1/dead-letters/{}", utf8_percent_encode(&id, QUERY));
+    let path = format!("/api/v1/dead-letters/{}", escaped(&id));
     let letter: Letter = web.api().get(&visitor, &path).await?;
     let body = web.api().bytes(&visitor, Method::GET, &format!("{path}/body")).await?;
-    let action = format!("/dead-letters/{}", utf8_percent_encode(&letter.id, QUERY));
+    let action = format!("/dead-letters/{}", escaped(&letter.id));
     let form = |what: &str, words: &str, class: &str| {
         html! {
             form method="post" action=(action) {
@@ -163,7 +163,7 @@ pub async fn act(
     }
     let form = Form::read(&headers, body).await?;
     form.check_token(&visitor)?;
-    let path = format!("/api/v1/dead-letters/{}", utf8_percent_encode(&id, QUERY));
+    let path = format!("/api/v1/dead-letters/{}", escaped(&id));
     let (method, path) = match form.get("do") {
         "replay" => (Method::POST, format!("{path}/replay")),
         "drop" => (Method::DELETE, path),

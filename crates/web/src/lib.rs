@@ -21,6 +21,7 @@ mod live;
 mod model;
 mod now;
 mod page;
+mod paths;
 mod picture;
 mod pipeline;
 mod sensor;

@@ -18,17 +18,16 @@ use data_encoding::BASE64;
 use futures::stream::{BoxStream, SelectAll, select_all};
 use futures::{Stream, StreamExt};
 use http::{HeaderName, HeaderValue, Method, header};
-use percent_encoding::utf8_percent_encode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::Web;
 use crate::failure::Failure;
 use crate::model::{List, Sensor};
+use crate::paths;
 use crate::pipeline::{Pipeline, rate};
 use crate::series::{Kind, Stretch};
 use crate::visitor::Visitor;
-use crate::words::QUERY;
 
 /// Sensors of one stream at most.
 pub const SENSORS: usize = 6;
@@ -110,7 +109,7 @@ fn health(web: Web, visitor: Visitor, sensors: Vec<String>) -> impl Stream<Item 
     futures::stream::unfold((web, visitor, sensors, ticks), |(web, visitor, sensors, mut ticks)| async move {
         ticks.tick().await;
         let asked = sensors.iter().map(async |sensor| {
-            let path = format!("/api/v1/sensors/{}", utf8_percent_encode(sensor, QUERY));
+            let path = format!("/api/v1{}", paths::sensor(sensor));
             web.api().get::<Sensor>(&visitor, &path).await.ok()
         });
         let known = futures::future::join_all(asked).await;
@@ -188,7 +187,7 @@ impl Listening {
     }
 
     async fn begin(&mut self) -> Result<(), Failure> {
-        let path = format!("/api/v1/sensors/{}/live?features=level.a", utf8_percent_encode(&self.sensor, QUERY));
+        let path = format!("/api/v1{}/live?features=level.a", paths::sensor(&self.sensor));
         let last = self.last.as_ref().and_then(|last| HeaderValue::from_str(last).ok());
         let headers: Vec<_> = last.map(|last| (HeaderName::from_static("last-event-id"), last)).into_iter().collect();
         let response = self.web.api().ask(&self.visitor, Method::GET, &path, &headers).await?;

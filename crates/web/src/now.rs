@@ -5,7 +5,6 @@ use antiphon_platform::http::time;
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use maud::{Markup, html};
-use percent_encoding::utf8_percent_encode;
 use serde::Deserialize;
 
 use crate::Web;
@@ -16,10 +15,11 @@ use crate::forms::go_to;
 use crate::live::followed;
 use crate::model::{List, Sensor};
 use crate::page::{Page, Section};
+use crate::paths::{self, escaped};
 use crate::pipeline::Pipeline;
 use crate::series::{Kind, Series, Stretch};
 use crate::visitor::Visitor;
-use crate::words::{self, QUERY};
+use crate::words;
 
 /// Sensors of one page.
 const LIMIT: usize = 24;
@@ -52,7 +52,7 @@ pub fn parameter(query: Option<&str>, name: &str) -> Option<String> {
 /// The page.
 pub async fn page(State(web): State<Web>, visitor: Visitor, RawQuery(query): RawQuery) -> Result<Page, Failure> {
     let cursor = parameter(query.as_deref(), "cursor");
-    let after = cursor.as_deref().map(|cursor| format!("&cursor={}", utf8_percent_encode(cursor, QUERY)));
+    let after = cursor.as_deref().map(|cursor| format!("&cursor={}", escaped(cursor)));
     let path = format!("/api/v1/sensors?limit={LIMIT}{}", after.unwrap_or_default());
     let sensors: List<Sensor> = web.api().get(&visitor, &path).await?;
     let (pipeline, faults, alerts) =
@@ -73,7 +73,7 @@ pub async fn page(State(web): State<Web>, visitor: Visitor, RawQuery(query): Raw
         div.cards { @for card in &cards { (card) } }
         @if !others.is_empty() { (table(&visitor, &others, now)) }
         @if let Some(next) = &sensors.next {
-            p.pager { a.button href={ "/?cursor=" (utf8_percent_encode(next, QUERY)) } rel="next" { "More sensors" } }
+            p.pager { a.button href={ "/?cursor=" (escaped(next)) } rel="next" { "More sensors" } }
         }
         section aria-labelledby="pipeline-title" {
             h2 #pipeline-title { "What the server is doing" }
@@ -100,7 +100,7 @@ pub async fn page(State(web): State<Web>, visitor: Visitor, RawQuery(query): Raw
 /// Goes to a sensor that is asked for by its id.
 pub async fn find(RawQuery(query): RawQuery) -> Response {
     match parameter(query.as_deref(), "id") {
-        Some(id) => go_to(&format!("/sensors/{}", utf8_percent_encode(id.trim(), QUERY)), &[]),
+        Some(id) => go_to(&paths::sensor(id.trim()), &[]),
         None => go_to("/", &[]),
     }
 }
@@ -157,7 +157,7 @@ pub async fn card(web: &Web, visitor: &Visitor, sensor: &Sensor, now: Micros) ->
     let query = "&features=level.a&resolution=10s&fill=gaps";
     let level = stretch.ask(web, visitor, query).await.ok().filter(|level| !level.is_empty(0));
     let last = level.as_ref().and_then(|level| Some((level.values(0).last()?.1, level.columns.first()?.1.clone())));
-    let path = format!("/sensors/{}", utf8_percent_encode(&sensor.id, QUERY));
+    let path = paths::sensor(&sensor.id);
     let unit = last.as_ref().map_or("dBFS", |(_, unit)| unit.as_str());
     // Calibrated levels are above 0, others below full scale.
     let (least, most) = if unit == "dB" { (20.0, 110.0) } else { (-90.0, 0.0) };
@@ -256,7 +256,7 @@ fn table(visitor: &Visitor, sensors: &[&Sensor], now: Micros) -> Markup {
                     tbody {
                         @for sensor in sensors {
                             tr {
-                                th scope="row" { a href={ "/sensors/" (utf8_percent_encode(&sensor.id, QUERY)) } { bdi { (sensor.title()) } } }
+                                th scope="row" { a href=(paths::sensor(&sensor.id)) { bdi { (sensor.title()) } } }
                                 td { (badge(&sensor.status)) }
                                 td { @match &sensor.last_heard { Some(time) => { (words::ago(visitor, time, now)) } None => { "never" } } }
                                 td.number { (words::count(sensor.gaps_today)) }

@@ -10,7 +10,6 @@ use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, header};
 use maud::{Markup, html};
-use percent_encoding::utf8_percent_encode;
 
 use self::asked::{Asked, LAST};
 use self::figures::{drawing, picture_figure};
@@ -21,16 +20,13 @@ use crate::failure::Failure;
 use crate::model::{Algorithm, List, Output, Sensor};
 use crate::now::{badge, card, status_words};
 use crate::page::{Page, Section};
+use crate::paths::{self, escaped};
 use crate::picture::paint;
 use crate::visitor::Visitor;
-use crate::words::{self, QUERY};
-
-fn path_of(sensor: &str) -> String {
-    format!("/sensors/{}", utf8_percent_encode(sensor, QUERY))
-}
+use crate::words;
 
 async fn find(web: &Web, visitor: &Visitor, sensor: &str) -> Result<Sensor, Failure> {
-    web.api().get(visitor, &format!("/api/v1{}", path_of(sensor))).await
+    web.api().get(visitor, &format!("/api/v1{}", paths::sensor(sensor))).await
 }
 
 /// The page.
@@ -57,7 +53,7 @@ pub async fn page(
             p.note { "This sensor was deleted " (words::when(&visitor, deleted)) "; what it heard stays readable." }
         }
         @if let Some(live) = live { div.cards.single { (live) } }
-        div #range data-path=(path_of(&sensor.id)) { (range) }
+        div #range data-path=(paths::sensor(&sensor.id)) { (range) }
         (alerts)
         section aria-labelledby="about" { h2 #about { "About this sensor" } (facts(&visitor, &sensor)) }
     };
@@ -95,7 +91,7 @@ pub async fn picture(
     if resolution == "frame" && stretch.length() > 900 * SECOND {
         return Err(Failure::bad_request("the preview is shown for 15 minutes at most; level.bands shows more"));
     }
-    let feature = utf8_percent_encode(feature, QUERY);
+    let feature = escaped(feature);
     let series = stretch.ask(&web, &visitor, &format!("&features={feature}&resolution={resolution}")).await?;
     paint(&series, &stretch)
 }
@@ -142,7 +138,7 @@ async fn range(web: &Web, visitor: &Visitor, sensor: &Sensor, asked: &Asked) -> 
 }
 
 fn controls(visitor: &Visitor, sensor: &Sensor, asked: &Asked, outputs: &[(bool, Output)], chosen: &Output) -> Markup {
-    let path = path_of(&sensor.id);
+    let path = paths::sensor(&sensor.id);
     let choice = asked.choice();
     let length = asked.to - asked.from;
     let moved = |by: Micros| {

@@ -2,14 +2,13 @@
 
 use antiphon_platform::clock::{Micros, SECOND};
 use antiphon_platform::http::time;
-use percent_encoding::utf8_percent_encode;
 use serde_json::Value;
 
 use crate::Web;
 use crate::failure::Failure;
 use crate::model::Features;
+use crate::paths::{self, escaped};
 use crate::visitor::Visitor;
-use crate::words::QUERY;
 
 /// Resolutions of the API with their lengths.
 const RESOLUTIONS: [(&str, Micros); 6] = [
@@ -88,9 +87,11 @@ impl Stretch<'_> {
     /// The path of a query about it.
     #[must_use]
     pub fn path(&self, what: &str, query: &str) -> String {
-        let kind = if self.kind == Kind::Sensor { "sensors" } else { "songs" };
-        let id = utf8_percent_encode(self.id, QUERY);
-        format!("/api/v1/{kind}/{id}/{what}?{}{query}", self.range())
+        let page = match self.kind {
+            Kind::Sensor => paths::sensor(self.id),
+            Kind::Song => paths::song(self.id),
+        };
+        format!("/api/v1{page}/{what}?{}{query}", self.range())
     }
 
     /// `from=...&to=...` as queries say it.
@@ -120,7 +121,7 @@ impl Stretch<'_> {
         for _ in 0..PAGES {
             let path = self.path("features", &format!("{query}{cursor}"));
             let page: Features = web.api().get(visitor, &path).await?;
-            let next = page.next.as_ref().map(|next| format!("&cursor={}", utf8_percent_encode(next, QUERY)));
+            let next = page.next.as_ref().map(|next| format!("&cursor={}", escaped(next)));
             match &mut series {
                 None => series = Some(self.read(page)),
                 Some(series) => {

@@ -4,7 +4,6 @@ use antiphon_platform::clock::{Micros, SECOND};
 use axum::extract::{Path, State};
 use axum::response::Response;
 use maud::{Markup, PreEscaped, html};
-use percent_encoding::utf8_percent_encode;
 use serde_json::Value;
 
 use crate::Web;
@@ -12,10 +11,11 @@ use crate::chart;
 use crate::failure::Failure;
 use crate::model::{List, Mark, Song, Summary};
 use crate::page::{Page, Section};
+use crate::paths::{self, escaped};
 use crate::picture::{COLUMNS, paint};
 use crate::series::{Kind, Series, Stretch};
 use crate::visitor::Visitor;
-use crate::words::{self, QUERY};
+use crate::words;
 
 /// Up to this length a song is shown by its preview, ten rows a second; longer ones by `mel`, as fine as fits.
 const BY_PREVIEW: Micros = 900 * SECOND;
@@ -51,7 +51,7 @@ const SAID_FIRST: [(&str, &str); 8] = [
 
 /// The page.
 pub async fn page(State(web): State<Web>, visitor: Visitor, Path(id): Path<String>) -> Result<Page, Failure> {
-    let path = format!("/api/v1/songs/{}", utf8_percent_encode(&id, QUERY));
+    let path = format!("/api/v1{}", paths::song(&id));
     let song: Song = web.api().get(&visitor, &path).await?;
     let title = match &song.artist {
         Some(artist) => format!("{} – {artist}", song.title()),
@@ -124,7 +124,7 @@ async fn found(web: &Web, visitor: &Visitor, song: &Song, duration: f64, path: &
                     (lane("Waveform", html! { (waveform(spectrum, &stretch)) }, 64.0, ""))
                     div.lane {
                         p.lane-name { "Spectrogram" }
-                        img.map src={ "/songs/" (song.id) "/picture.png" } width="1000" height="128" alt="Spectrogram of the whole song, low notes at the bottom, lighter is louder";
+                        img.map src={ (paths::song(&song.id)) "/picture.png" } width="1000" height="128" alt="Spectrogram of the whole song, low notes at the bottom, lighter is louder";
                     }
                 }
                 (mark_lane(&marks, duration))
@@ -164,7 +164,7 @@ async fn spectrum(web: &Web, visitor: &Visitor, stretch: &Stretch<'_>) -> Result
 
 /// The spectrogram of the whole song.
 pub async fn picture(State(web): State<Web>, visitor: Visitor, Path(id): Path<String>) -> Result<Response, Failure> {
-    let song: Song = web.api().get(&visitor, &format!("/api/v1/songs/{}", utf8_percent_encode(&id, QUERY))).await?;
+    let song: Song = web.api().get(&visitor, &format!("/api/v1{}", paths::song(&id))).await?;
     let duration = song.duration.ok_or_else(|| Failure::not_found("this song is not analysed yet"))?;
     let stretch = stretch_of(&song, duration);
     paint(&spectrum(&web, &visitor, &stretch).await?, &stretch)
@@ -239,7 +239,7 @@ async fn marks(web: &Web, visitor: &Visitor, stretch: &Stretch<'_>) -> Result<Ve
         let page: List<Mark> = web.api().get(visitor, &path).await?;
         all.extend(page.items);
         match page.next {
-            Some(next) => cursor = format!("&cursor={}", utf8_percent_encode(&next, QUERY)),
+            Some(next) => cursor = format!("&cursor={}", escaped(&next)),
             None => break,
         }
     }

@@ -2,15 +2,15 @@
 
 use axum::extract::{RawQuery, State};
 use maud::{Markup, html};
-use percent_encoding::utf8_percent_encode;
 
 use crate::Web;
 use crate::failure::Failure;
 use crate::model::{List, Song};
 use crate::now::parameter;
 use crate::page::{Page, Section};
+use crate::paths::{self, escaped};
 use crate::visitor::Visitor;
-use crate::words::{self, QUERY};
+use crate::words;
 
 /// Songs of one page.
 const LIMIT: usize = 50;
@@ -21,7 +21,7 @@ pub async fn page(State(web): State<Web>, visitor: Visitor, RawQuery(query): Raw
     let cursor = parameter(query.as_deref(), "cursor");
     let pairs = [("query", &text), ("cursor", &cursor)];
     let given = pairs.iter().filter_map(|(name, value)| Some((name, value.as_deref()?)));
-    let asked: String = given.map(|(name, value)| format!("&{name}={}", utf8_percent_encode(value, QUERY))).collect();
+    let asked: String = given.map(|(name, value)| format!("&{name}={}", escaped(value))).collect();
     let songs: List<Song> = web.api().get(&visitor, &format!("/api/v1/songs?limit={LIMIT}{asked}")).await?;
     let body = html! {
         div.headline {
@@ -43,8 +43,8 @@ pub async fn page(State(web): State<Web>, visitor: Visitor, RawQuery(query): Raw
             _ => { (table(&visitor, &songs.items)) }
         }
         @if let Some(next) = &songs.next {
-            @let query = text.as_deref().map(|text| format!("&query={}", utf8_percent_encode(text, QUERY))).unwrap_or_default();
-            p.pager { a.button href={ "/songs?cursor=" (utf8_percent_encode(next, QUERY)) (query) } rel="next" { "More songs" } }
+            @let query = text.as_deref().map(|text| format!("&query={}", escaped(text))).unwrap_or_default();
+            p.pager { a.button href={ "/songs?cursor=" (escaped(next)) (query) } rel="next" { "More songs" } }
         }
     };
     Ok(Page::new("Songs", body).of(Section::Songs))
@@ -75,7 +75,7 @@ fn table(visitor: &Visitor, songs: &[Song]) -> Markup {
                     @for song in songs {
                         tr {
                             th scope="row" {
-                                a href={ "/songs/" (song.id) } { bdi { (song.title()) } }
+                                a href=(paths::song(&song.id)) { bdi { (song.title()) } }
                                 @match song.status.as_str() {
                                     "accepted" => { span.badge data-status="late" { "Being analysed" } }
                                     "failed" => { span.badge data-status="silent" { "Failed" } }

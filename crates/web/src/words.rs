@@ -7,12 +7,8 @@ use antiphon_platform::http::time;
 use chrono::{DateTime, TimeZone, Utc};
 use chrono_tz::Tz;
 use maud::{Markup, html};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 
 use crate::visitor::Visitor;
-
-/// What is written as it is in the value of a query and in a segment of a path.
-pub const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// A number with that many decimals, and a real minus sign.
 #[must_use]

@@ -4,12 +4,11 @@ use antiphon_platform::clock::{Micros, SECOND};
 use antiphon_platform::http::time;
 use chrono::{NaiveDateTime, TimeZone};
 use chrono_tz::Tz;
-use percent_encoding::utf8_percent_encode;
 
 use crate::failure::Failure;
 use crate::now::parameter;
+use crate::paths::escaped;
 use crate::series::{Kind, Stretch};
-use crate::words::QUERY;
 
 /// Ranges that end now, by one word: how they are called, and their length.
 pub const LAST: [(&str, &str, Micros); 6] = [
@@ -83,7 +82,7 @@ impl Asked {
     pub fn choice(&self) -> String {
         let pairs = [("feature", &self.feature), ("stat", &self.stat)];
         let chosen = pairs.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)));
-        chosen.map(|(name, value)| format!("&{name}={}", utf8_percent_encode(value, QUERY))).collect()
+        chosen.map(|(name, value)| format!("&{name}={}", escaped(value))).collect()
     }
 }
 

@@ -2,16 +2,16 @@
 
 use antiphon_platform::clock::{Micros, SECOND};
 use maud::{Markup, html};
-use percent_encoding::utf8_percent_encode;
 
-use super::{asked::Asked, path_of};
+use super::asked::Asked;
 use crate::Web;
 use crate::chart::{self, Curve};
 use crate::failure::Failure;
 use crate::model::Output;
+use crate::paths::{self, escaped};
 use crate::series::{Series, Stretch};
 use crate::visitor::Visitor;
-use crate::words::{self, QUERY};
+use crate::words;
 
 /// The figure of the chosen feature, and the series that it is made of.
 pub async fn drawing(
@@ -21,7 +21,7 @@ pub async fn drawing(
     output: &Output,
     asked: &Asked,
 ) -> Result<(Series, Markup), Failure> {
-    let feature = utf8_percent_encode(&output.name, QUERY);
+    let feature = escaped(&output.name);
     let usual = output.stats.first().map_or("mean", String::as_str);
     let stat = asked.stat.as_deref().unwrap_or(usual);
     let has = |name: &str| output.stats.iter().any(|stat| stat == name);
@@ -38,7 +38,7 @@ pub async fn drawing(
     }
     let with_band = stat == usual && has("min") && has("max");
     let stats = if with_band { format!("{usual},min,max") } else { stat.to_owned() };
-    let query = format!("&features={feature}&stat={}&fill=gaps", utf8_percent_encode(&stats, QUERY));
+    let query = format!("&features={feature}&stat={}&fill=gaps", escaped(&stats));
     let series = stretch.ask(web, visitor, &query).await?;
     let unit = series.columns.first().map_or("", |(_, unit)| unit.as_str());
     let unit = if unit == "1" { "" } else { unit };
@@ -112,12 +112,7 @@ pub fn picture_figure(
     title: &str,
     about: &str,
 ) -> Markup {
-    let source = format!(
-        "{}/picture.png?{}&feature={}",
-        path_of(stretch.id),
-        stretch.range(),
-        utf8_percent_encode(feature, QUERY)
-    );
+    let source = format!("{}/picture.png?{}&feature={}", paths::sensor(stretch.id), stretch.range(), escaped(feature));
     let heard = series.rows.iter().any(|row| row.coverage > 0.0);
     let caption = html! { strong { (title) } span.quiet { " · " code { (feature) } } p.extremes { (about) } };
     let drawing = html! {

@@ -3,24 +3,23 @@
 use antiphon_platform::clock::{Micros, SECOND};
 use antiphon_platform::http::time;
 use maud::{Markup, html};
-use percent_encoding::utf8_percent_encode;
 
 use super::asked::Asked;
 use crate::Web;
 use crate::failure::Failure;
 use crate::model::{List, Output, Recording, Sensor};
+use crate::paths::escaped;
 use crate::series::{Series, Stretch};
 use crate::visitor::Visitor;
-use crate::words::{self, QUERY};
+use crate::words;
 
 /// Recordings that are listed, and gaps.
 const RECORDINGS: usize = 6;
 const GAPS: usize = 12;
 /// Links to the range in the formats of tables.
 pub fn downloads(stretch: &Stretch<'_>, output: &Output, asked: &Asked) -> Markup {
-    let feature = utf8_percent_encode(&output.name, QUERY);
-    let stat =
-        asked.stat.as_deref().map(|stat| format!("&stat={}", utf8_percent_encode(stat, QUERY))).unwrap_or_default();
+    let feature = escaped(&output.name);
+    let stat = asked.stat.as_deref().map(|stat| format!("&stat={}", escaped(stat))).unwrap_or_default();
     let of = |format: &str| stretch.path("features", &format!("&features={feature}{stat}&format={format}"));
     let name = |suffix: &str| format!("{}-{}.{suffix}", stretch.id, output.name);
     html! {
@@ -121,7 +120,7 @@ pub fn facts(visitor: &Visitor, sensor: &Sensor) -> Markup {
             } } }
             div { dt { "Analysed by" } dd { @for (number, planned) in sensor.plan.iter().enumerate() {
                 @if number > 0 { ", " }
-                a href={ "/algorithms/" (utf8_percent_encode(&planned.algorithm, QUERY)) } { (planned.algorithm) }
+                a href={ "/algorithms/" (escaped(&planned.algorithm)) } { (planned.algorithm) }
             } } }
             div { dt { "Keeps" } dd {
                 "seconds for " (days(sensor.retention.one_second_days)) ", scrolling pictures for " (words::counted(sensor.retention.preview_hours.into(), "hour"))
