@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use crate::Web;
 use crate::model::List;
-use crate::paths::{self, escaped};
+use crate::paths::{self, and};
 use crate::visitor::Visitor;
 use crate::words;
 
@@ -59,7 +59,7 @@ pub async fn that_are_on(web: &Web, visitor: &Visitor) -> Markup {
 
 /// All alerts of a sensor; nothing if it has none.
 pub async fn of_sensor(web: &Web, visitor: &Visitor, sensor: &str) -> Markup {
-    match ask(web, visitor, &format!("&sensor={}", escaped(sensor))).await {
+    match ask(web, visitor, &and("sensor", Some(sensor))).await {
         Some(alerts) => show_all(&alerts, &|text| words::when(visitor, text)),
         None => html! { p.quiet { "Its alerts cannot be read now." } },
     }

@@ -12,7 +12,7 @@ use crate::forms::{Form, go_to};
 use crate::model::{Letter, List};
 use crate::now::parameter;
 use crate::page::{Page, Section};
-use crate::paths::escaped;
+use crate::paths::{and, escaped};
 use crate::visitor::Visitor;
 use crate::words;
 
@@ -31,8 +31,7 @@ const LINE: usize = 16;
 /// The list.
 pub async fn list(State(web): State<Web>, visitor: Visitor, RawQuery(query): RawQuery) -> Result<Page, Failure> {
     let cursor = parameter(query.as_deref(), "cursor");
-    let after = cursor.as_deref().map(|cursor| format!("&cursor={}", escaped(cursor)));
-    let path = format!("/api/v1/dead-letters?limit={LIMIT}{}", after.unwrap_or_default());
+    let path = format!("/api/v1/dead-letters?limit={LIMIT}{}", and("cursor", cursor.as_deref()));
     let letters: List<Letter> = web.api().get(&visitor, &path).await?;
     let done = match parameter(query.as_deref(), "done").as_deref() {
         Some("replay") => Some("It goes through the pipeline again. If it fails again, it comes back here."),

@@ -15,7 +15,7 @@ use crate::forms::go_to;
 use crate::live::followed;
 use crate::model::{List, Sensor};
 use crate::page::{Page, Section};
-use crate::paths::{self, escaped};
+use crate::paths::{self, and, escaped};
 use crate::pipeline::Pipeline;
 use crate::series::{Kind, Series, Stretch};
 use crate::visitor::Visitor;
@@ -52,8 +52,7 @@ pub fn parameter(query: Option<&str>, name: &str) -> Option<String> {
 /// The page.
 pub async fn page(State(web): State<Web>, visitor: Visitor, RawQuery(query): RawQuery) -> Result<Page, Failure> {
     let cursor = parameter(query.as_deref(), "cursor");
-    let after = cursor.as_deref().map(|cursor| format!("&cursor={}", escaped(cursor)));
-    let path = format!("/api/v1/sensors?limit={LIMIT}{}", after.unwrap_or_default());
+    let path = format!("/api/v1/sensors?limit={LIMIT}{}", and("cursor", cursor.as_deref()));
     let sensors: List<Sensor> = web.api().get(&visitor, &path).await?;
     let (pipeline, faults, alerts) =
         futures::join!(Pipeline::ask(&web, &visitor), faults(&web, &visitor), that_are_on(&web, &visitor));

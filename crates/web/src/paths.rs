@@ -23,6 +23,12 @@ pub fn song(id: &str) -> String {
     format!("/songs/{}", escaped(id))
 }
 
+/// `&name=value`, for a query to go on with; nothing where there is no value.
+#[must_use]
+pub fn and(name: &str, value: Option<&str>) -> String {
+    value.map(|value| format!("&{name}={}", escaped(value))).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -33,5 +39,7 @@ mod tests {
             (sensor("a/b?c"), song("s-1._~")),
             (String::from("/sensors/a%2Fb%3Fc"), String::from("/songs/s-1._~"))
         );
+        assert_eq!(and("query", Some("ä&b=c d")), "&query=%C3%A4%26b%3Dc%20d");
+        assert_eq!(and("query", None), "");
     }
 }

@@ -20,7 +20,7 @@ use crate::failure::Failure;
 use crate::model::{Algorithm, List, Output, Sensor};
 use crate::now::{badge, card, status_words};
 use crate::page::{Page, Section};
-use crate::paths::{self, escaped};
+use crate::paths::{self, and};
 use crate::picture::paint;
 use crate::visitor::Visitor;
 use crate::words;
@@ -91,8 +91,8 @@ pub async fn picture(
     if resolution == "frame" && stretch.length() > 900 * SECOND {
         return Err(Failure::bad_request("the preview is shown for 15 minutes at most; level.bands shows more"));
     }
-    let feature = escaped(feature);
-    let series = stretch.ask(&web, &visitor, &format!("&features={feature}&resolution={resolution}")).await?;
+    let query = format!("{}&resolution={resolution}", and("features", Some(feature)));
+    let series = stretch.ask(&web, &visitor, &query).await?;
     paint(&series, &stretch)
 }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::Web;
 use crate::failure::Failure;
 use crate::model::Features;
-use crate::paths::{self, escaped};
+use crate::paths::{self, and};
 use crate::visitor::Visitor;
 
 /// Resolutions of the API with their lengths.
@@ -121,7 +121,7 @@ impl Stretch<'_> {
         for _ in 0..PAGES {
             let path = self.path("features", &format!("{query}{cursor}"));
             let page: Features = web.api().get(visitor, &path).await?;
-            let next = page.next.as_ref().map(|next| format!("&cursor={}", escaped(next)));
+            cursor = and("cursor", page.next.as_deref());
             match &mut series {
                 None => series = Some(self.read(page)),
                 Some(series) => {
@@ -130,9 +130,8 @@ impl Stretch<'_> {
                     series.gaps.extend(more.gaps);
                 }
             }
-            match next {
-                Some(next) => cursor = next,
-                None => break,
+            if cursor.is_empty() {
+                break;
             }
         }
         series.ok_or_else(|| Failure::bug("the API gave no page"))

@@ -11,7 +11,7 @@ use crate::chart;
 use crate::failure::Failure;
 use crate::model::{List, Mark, Song, Summary};
 use crate::page::{Page, Section};
-use crate::paths::{self, escaped};
+use crate::paths::{self, and};
 use crate::picture::{COLUMNS, paint};
 use crate::series::{Kind, Series, Stretch};
 use crate::visitor::Visitor;
@@ -238,9 +238,9 @@ async fn marks(web: &Web, visitor: &Visitor, stretch: &Stretch<'_>) -> Result<Ve
         let path = stretch.path("annotations", &format!("&types=beat%2Conset&limit=1000{cursor}"));
         let page: List<Mark> = web.api().get(visitor, &path).await?;
         all.extend(page.items);
-        match page.next {
-            Some(next) => cursor = format!("&cursor={}", escaped(&next)),
-            None => break,
+        cursor = and("cursor", page.next.as_deref());
+        if cursor.is_empty() {
+            break;
         }
     }
     Ok(all)

@@ -8,7 +8,7 @@ use crate::failure::Failure;
 use crate::model::{List, Song};
 use crate::now::parameter;
 use crate::page::{Page, Section};
-use crate::paths::{self, escaped};
+use crate::paths::{self, and, escaped};
 use crate::visitor::Visitor;
 use crate::words;
 
@@ -19,10 +19,8 @@ const LIMIT: usize = 50;
 pub async fn page(State(web): State<Web>, visitor: Visitor, RawQuery(query): RawQuery) -> Result<Page, Failure> {
     let text = parameter(query.as_deref(), "query");
     let cursor = parameter(query.as_deref(), "cursor");
-    let pairs = [("query", &text), ("cursor", &cursor)];
-    let given = pairs.iter().filter_map(|(name, value)| Some((name, value.as_deref()?)));
-    let asked: String = given.map(|(name, value)| format!("&{name}={}", escaped(value))).collect();
-    let songs: List<Song> = web.api().get(&visitor, &format!("/api/v1/songs?limit={LIMIT}{asked}")).await?;
+    let (searched, after) = (and("query", text.as_deref()), and("cursor", cursor.as_deref()));
+    let songs: List<Song> = web.api().get(&visitor, &format!("/api/v1/songs?limit={LIMIT}{searched}{after}")).await?;
     let body = html! {
         div.headline {
             h1 { "Songs" }
@@ -43,8 +41,7 @@ pub async fn page(State(web): State<Web>, visitor: Visitor, RawQuery(query): Raw
             _ => { (table(&visitor, &songs.items)) }
         }
         @if let Some(next) = &songs.next {
-            @let query = text.as_deref().map(|text| format!("&query={}", escaped(text))).unwrap_or_default();
-            p.pager { a.button href={ "/songs?cursor=" (escaped(next)) (query) } rel="next" { "More songs" } }
+            p.pager { a.button href={ "/songs?cursor=" (escaped(next)) (searched) } rel="next" { "More songs" } }
         }
     };
     Ok(Page::new("Songs", body).of(Section::Songs))

@@ -7,7 +7,7 @@ use chrono_tz::Tz;
 
 use crate::failure::Failure;
 use crate::now::parameter;
-use crate::paths::escaped;
+use crate::paths::and;
 use crate::series::{Kind, Stretch};
 
 /// Ranges that end now, by one word: how they are called, and their length.
@@ -80,9 +80,7 @@ impl Asked {
     /// Feature and statistic for another query, behind what it begins with.
     #[must_use]
     pub fn choice(&self) -> String {
-        let pairs = [("feature", &self.feature), ("stat", &self.stat)];
-        let chosen = pairs.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)));
-        chosen.map(|(name, value)| format!("&{name}={}", escaped(value))).collect()
+        and("feature", self.feature.as_deref()) + &and("stat", self.stat.as_deref())
     }
 }
 

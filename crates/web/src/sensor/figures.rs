@@ -8,7 +8,7 @@ use crate::Web;
 use crate::chart::{self, Curve};
 use crate::failure::Failure;
 use crate::model::Output;
-use crate::paths::{self, escaped};
+use crate::paths::{self, and};
 use crate::series::{Series, Stretch};
 use crate::visitor::Visitor;
 use crate::words;
@@ -21,7 +21,6 @@ pub async fn drawing(
     output: &Output,
     asked: &Asked,
 ) -> Result<(Series, Markup), Failure> {
-    let feature = escaped(&output.name);
     let usual = output.stats.first().map_or("mean", String::as_str);
     let stat = asked.stat.as_deref().unwrap_or(usual);
     let has = |name: &str| output.stats.iter().any(|stat| stat == name);
@@ -38,7 +37,7 @@ pub async fn drawing(
     }
     let with_band = stat == usual && has("min") && has("max");
     let stats = if with_band { format!("{usual},min,max") } else { stat.to_owned() };
-    let query = format!("&features={feature}&stat={}&fill=gaps", escaped(&stats));
+    let query = format!("{}{}&fill=gaps", and("features", Some(&output.name)), and("stat", Some(&stats)));
     let series = stretch.ask(web, visitor, &query).await?;
     let unit = series.columns.first().map_or("", |(_, unit)| unit.as_str());
     let unit = if unit == "1" { "" } else { unit };
@@ -112,7 +111,8 @@ pub fn picture_figure(
     title: &str,
     about: &str,
 ) -> Markup {
-    let source = format!("{}/picture.png?{}&feature={}", paths::sensor(stretch.id), stretch.range(), escaped(feature));
+    let source =
+        format!("{}/picture.png?{}{}", paths::sensor(stretch.id), stretch.range(), and("feature", Some(feature)));
     let heard = series.rows.iter().any(|row| row.coverage > 0.0);
     let caption = html! { strong { (title) } span.quiet { " · " code { (feature) } } p.extremes { (about) } };
     let drawing = html! {

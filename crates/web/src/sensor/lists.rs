@@ -8,7 +8,7 @@ use super::asked::Asked;
 use crate::Web;
 use crate::failure::Failure;
 use crate::model::{List, Output, Recording, Sensor};
-use crate::paths::escaped;
+use crate::paths::{and, escaped};
 use crate::series::{Series, Stretch};
 use crate::visitor::Visitor;
 use crate::words;
@@ -18,9 +18,8 @@ const RECORDINGS: usize = 6;
 const GAPS: usize = 12;
 /// Links to the range in the formats of tables.
 pub fn downloads(stretch: &Stretch<'_>, output: &Output, asked: &Asked) -> Markup {
-    let feature = escaped(&output.name);
-    let stat = asked.stat.as_deref().map(|stat| format!("&stat={}", escaped(stat))).unwrap_or_default();
-    let of = |format: &str| stretch.path("features", &format!("&features={feature}{stat}&format={format}"));
+    let (feature, stat) = (and("features", Some(&output.name)), and("stat", asked.stat.as_deref()));
+    let of = |format: &str| stretch.path("features", &format!("{feature}{stat}&format={format}"));
     let name = |suffix: &str| format!("{}-{}.{suffix}", stretch.id, output.name);
     html! {
         p.downloads {
