@@ -90,7 +90,7 @@ pub fn draw(curve: &Curve<'_>) -> Markup {
     let height = ABOVE + CURVE + BELOW;
     html! {
         svg.chart width="100%" height=(height) role="img" aria-label=(curve.name) data-step=(curve.series.step / 1_000)
-            data-first=(curve.series.rows.first().map_or(0, |row| row.time / 1_000)) data-values=(values(curve)) {
+            data-first=(curve.series.rows.first().map_or(0, |row| row.time / 1_000)) data-values=(values(curve.series, curve.column)) {
             (gaps(curve.series, curve.stretch, ABOVE, CURVE))
             (time_marks(curve.stretch, curve.zone, ABOVE, CURVE))
             @if let Some(scale) = &scale {
@@ -159,28 +159,31 @@ fn place(curve: &Curve<'_>, scale: &Scale, at: Micros, value: f64) -> (i64, i64)
     (x.round() as i64, (scale.y(value).clamp(0.0, 1.0) * HIGH).round() as i64)
 }
 
-/// A path through points that follow each other, broken where there is none.
 fn line(curve: &Curve<'_>, scale: &Scale) -> String {
+    path(curve.series.rows.iter().map(|row| Some(place(curve, scale, row.time, row.value(curve.column)?))))
+}
+
+/// A path through points that follow each other, broken where there is none.
+pub fn path(points: impl Iterator<Item = Option<(i64, i64)>>) -> String {
     let mut path = String::new();
     let mut last: Option<(i64, i64)> = None;
-    for row in &curve.series.rows {
-        let value = row.values.get(curve.column).copied().flatten();
-        last = value.map(|value| {
-            let (x, y) = place(curve, scale, row.time, value);
-            match last {
-                Some((before_x, before_y)) => path.push_str(&format!("l{} {}", x - before_x, y - before_y)),
-                // A point between two gaps is a dot.
-                None => path.push_str(&format!("M{x} {y}h0")),
+    for point in points {
+        match (last, point) {
+            (Some((before_x, before_y)), Some((x, y))) => {
+                path.push_str(&format!("l{} {}", x - before_x, y - before_y));
             }
-            (x, y)
-        });
+            // A point between two gaps is a dot.
+            (None, Some((x, y))) => path.push_str(&format!("M{x} {y}h0")),
+            (_, None) => {}
+        }
+        last = point;
     }
     path
 }
 
 /// The area between the least and the most.
 fn area(curve: &Curve<'_>, scale: &Scale, least: usize, most: usize) -> String {
-    let both = |row: &crate::series::Row| Some((row.time, (*row.values.get(least)?)?, (*row.values.get(most)?)?));
+    let both = |row: &crate::series::Row| Some((row.time, row.value(least)?, row.value(most)?));
     let mut path = String::new();
     for part in curve.series.rows.split(|row| both(row).is_none()).filter(|part| !part.is_empty()) {
         let points: Vec<_> = part.iter().filter_map(both).collect();
@@ -199,10 +202,9 @@ fn area(curve: &Curve<'_>, scale: &Scale, least: usize, most: usize) -> String {
     path
 }
 
-/// The values for scripts, which show the one under the pointer: from `data-first` on, every `data-step` ms.
-fn values(curve: &Curve<'_>) -> String {
-    let rows = curve.series.rows.iter().map(|row| row.values.get(curve.column).copied().flatten());
-    let words: Vec<String> = rows.map(|value| value.map(short).unwrap_or_default()).collect();
+/// The values of a column for scripts, which show the one under the pointer: one for each row, or nothing between two commas.
+pub fn values(series: &Series, column: usize) -> String {
+    let words: Vec<String> = series.rows.iter().map(|row| row.value(column).map(short).unwrap_or_default()).collect();
     words.join(",")
 }
 

@@ -212,21 +212,11 @@ fn little_curve(level: &Series, stretch: &Stretch<'_>, sensor: &Sensor) -> Marku
         .values(0)
         .fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), (_, value)| (least.min(value), most.max(value)));
     let span = (most - least).max(6.0);
-    let mut path = String::new();
-    let mut joined = false;
-    for row in &level.rows {
-        let value = row.values.first().copied().flatten();
-        if let Some(value) = value {
-            let x = stretch.share(row.time + level.step / 2) * 300.0;
-            let y = 30.0 - (value - least) / span * 28.0;
-            path.push_str(&format!(
-                "{}{x:.0} {y:.0}{}",
-                if joined { "L" } else { "M" },
-                if joined { "" } else { "h0" }
-            ));
-        }
-        joined = value.is_some();
-    }
+    let points = level.rows.iter().map(|row| {
+        let x = stretch.share(row.time + level.step / 2) * 300.0;
+        let y = 30.0 - (row.value(0)? - least) / span * 28.0;
+        Some((x.round() as i64, y.round() as i64))
+    });
     let name = format!(
         "Level of {} over ten minutes: {} to {} {}",
         sensor.title(),
@@ -238,7 +228,7 @@ fn little_curve(level: &Series, stretch: &Stretch<'_>, sensor: &Sensor) -> Marku
         div.little {
             svg width="100%" height="34" role="img" aria-label=(name) {
                 (chart::gaps(level, stretch, 0.0, 34.0))
-                svg width="100%" height="34" viewBox="0 0 300 34" preserveAspectRatio="none" { path.curve d=(path) {} }
+                svg width="100%" height="34" viewBox="0 0 300 34" preserveAspectRatio="none" { path.curve d=(chart::path(points)) {} }
             }
             p.quiet { "Last 10 minutes" }
         }

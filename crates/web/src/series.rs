@@ -56,6 +56,14 @@ pub struct Row {
     pub values: Vec<Option<f64>>,
 }
 
+impl Row {
+    /// The value of a column, if there is one.
+    #[must_use]
+    pub fn value(&self, column: usize) -> Option<f64> {
+        self.values.get(column).copied().flatten()
+    }
+}
+
 /// An answer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Series {
@@ -173,7 +181,7 @@ impl Series {
 
     /// The values of a column that there are, with their times.
     pub fn values(&self, column: usize) -> impl Iterator<Item = (Micros, f64)> {
-        self.rows.iter().filter_map(move |row| Some((row.time, (*row.values.get(column)?)?)))
+        self.rows.iter().filter_map(move |row| Some((row.time, row.value(column)?)))
     }
 
     /// The place of a column.

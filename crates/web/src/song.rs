@@ -211,24 +211,15 @@ fn lane(name: &str, drawing: Markup, height: f64, values: &str) -> Markup {
 fn feature_lane(lanes: &Series, stretch: &Stretch<'_>, column: usize, words: &str) -> Markup {
     let unit = lanes.columns.get(column).map_or("", |(_, unit)| unit.as_str());
     let (least, most) = chart::ends(lanes.values(column).map(|(_, value)| value), unit).unwrap_or_default();
-    let (mut path, mut joined, mut values) = (String::new(), false, Vec::new());
-    for row in &lanes.rows {
-        let value = row.values.get(column).copied().flatten();
-        if let Some(value) = value {
-            let x = stretch.share(row.time + lanes.step / 2) * WIDE;
-            let share = ((value - least) / (most - least).max(1e-9)).max(0.0);
-            let y = LANE - 2.0 - share * (LANE - 4.0);
-            path.push_str(&format!("{}{x:.0} {y:.0}", if joined { "L" } else { "M" }));
-            if !joined {
-                path.push_str("h0");
-            }
-        }
-        joined = value.is_some();
-        values.push(value.map(chart::short).unwrap_or_default());
-    }
+    let points = lanes.rows.iter().map(|row| {
+        let x = stretch.share(row.time + lanes.step / 2) * WIDE;
+        let share = ((row.value(column)? - least) / (most - least).max(1e-9)).max(0.0);
+        let y = LANE - 2.0 - share * (LANE - 4.0);
+        Some((x.round() as i64, y.round() as i64))
+    });
     let unit = if unit == "1" { String::new() } else { format!(" in {unit}") };
     let name = format!("{words}{unit}, {} to {}", words::value(least), words::value(most));
-    lane(&name, html! { path.curve d=(PreEscaped(path)) {} }, LANE, &values.join(","))
+    lane(&name, html! { path.curve d=(PreEscaped(chart::path(points))) {} }, LANE, &chart::values(lanes, column))
 }
 
 async fn marks(web: &Web, visitor: &Visitor, stretch: &Stretch<'_>) -> Result<Vec<Mark>, Failure> {
