@@ -6,7 +6,7 @@
 
 use antiphon_platform::clock::{Clock, Micros, SECOND};
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, header};
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::hmac;
 use serde::{Deserialize, Serialize};
@@ -46,6 +46,16 @@ pub struct SignedIn {
     pub role: Role,
     /// Until when, µs since 1970.
     until: Micros,
+}
+
+impl SignedIn {
+    /// The key, as the API wants it, marked so that nothing that shows headers shows it.
+    #[must_use]
+    pub fn authorization(&self) -> Option<HeaderValue> {
+        let mut value = HeaderValue::from_str(&format!("Bearer {}", self.key)).ok()?;
+        value.set_sensitive(true);
+        Some(value)
+    }
 }
 
 impl Sessions {
@@ -107,8 +117,6 @@ pub fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     fn headers(cookie: &str) -> HeaderMap {

@@ -96,10 +96,7 @@ impl Visitor {
     /// His key, as the API wants it.
     #[must_use]
     pub fn authorization(&self) -> Option<HeaderValue> {
-        let key = &self.signed_in.as_ref()?.key;
-        let mut value = HeaderValue::from_str(&format!("Bearer {key}")).ok()?;
-        value.set_sensitive(true);
-        Some(value)
+        self.signed_in.as_ref()?.authorization()
     }
 
     /// The same visitor with a key that he wants to sign in with.
@@ -141,8 +138,7 @@ pub async fn with_key_of_cookie(State(web): State<Web>, mut request: Request, ne
     let by_cookie = reads && !headers.contains_key(header::AUTHORIZATION) && !is_foreign(headers);
     let key = if by_cookie { web.sessions().open(headers) } else { None };
     let is_by_cookie = key.is_some();
-    if let Some(value) = key.and_then(|(signed_in, _)| HeaderValue::from_str(&format!("Bearer {}", signed_in.key)).ok())
-    {
+    if let Some(value) = key.and_then(|(signed_in, _)| signed_in.authorization()) {
         request.headers_mut().insert(header::AUTHORIZATION, value);
     }
     // Neither this process's API nor another one has a use for it.
