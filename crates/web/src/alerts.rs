@@ -9,7 +9,7 @@ use crate::paths::{self, and};
 use crate::visitor::Visitor;
 use crate::words;
 
-/// Alerts that are asked for: those of one sensor, or the first that there are.
+/// Alerts that are asked for: those of one sensor, or the first that are on.
 const LIMIT: usize = 1_000;
 
 /// An alert, and where it stands.
@@ -52,7 +52,8 @@ impl Alert {
 
 /// The alerts that are on, for the first page; nothing if there are none.
 pub async fn that_are_on(web: &Web, visitor: &Visitor) -> Markup {
-    let found = ask(web, visitor, "").await;
+    let found = ask(web, visitor, "&state=on").await;
+    // What was switched off while it was on looks at nothing any more.
     let on: Vec<Alert> = found.unwrap_or_default().into_iter().filter(Alert::is_on).collect();
     show_on(&on, &|text| words::when(visitor, text))
 }

@@ -140,11 +140,12 @@ async fn create(
     Ok((StatusCode::CREATED, headers, Json(NewAlertView { alert, secret })))
 }
 
-/// Alerts, oldest first, of all sensors or of one.
+/// Alerts, oldest first, of all sensors or of one, in either state or in one.
 #[utoipa::path(
     get, path = "/api/v1/alerts", tag = "alerts", operation_id = "list_alerts",
     params(
         ("sensor" = Option<String>, Query, description = "Only those of this sensor"),
+        ("state" = Option<String>, Query, description = "Only those in this state, `on` or `off`"),
         ("limit" = Option<u32>, Query, description = "How many, 1 to 1,000; default 100"),
         ("cursor" = Option<String>, Query, description = "`next` of the page before"),
     ),
@@ -162,11 +163,12 @@ async fn list(
     RawQuery(query): RawQuery,
 ) -> Result<Json<Page<AlertView>>, Problem> {
     principal.may_read()?;
-    let params = Params::parse(query.as_deref(), &["sensor", "limit", "cursor"])?;
+    let params = Params::parse(query.as_deref(), &["sensor", "state", "limit", "cursor"])?;
+    let is_on = params.choice("state", &["on", "off"])?.map(|state| state == "on");
     let limit = params.limit()?;
     let after: String = decode_cursor(&params)?.unwrap_or_default();
     let mut tx = api.database.read().await?;
-    let found = rows::list(&mut tx, &after, params.get("sensor"), limit + 1).await?;
+    let found = rows::list(&mut tx, &after, params.get("sensor"), is_on, limit + 1).await?;
     let mut items = Vec::with_capacity(found.len());
     for stored in found {
         items.push(AlertView::of(&mut tx, stored, &principal).await?);

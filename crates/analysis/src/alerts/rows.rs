@@ -196,15 +196,17 @@ pub(super) async fn get(tx: &mut ReadTransaction, id: &str) -> Result<Option<Sto
     tx.row(&GET, &[id.into()]).await?.as_ref().map(stored_of).transpose()
 }
 
-/// At most `limit` alerts, of one sensor or of all, by id, after the id `after`.
+/// At most `limit` alerts, of one sensor or of all, in one state or in either, by id, after the id `after`.
 pub(super) async fn list(
     tx: &mut ReadTransaction,
     after: &str,
     sensor: Option<&str>,
+    is_on: Option<bool>,
     limit: usize,
 ) -> Result<Vec<Stored>, DbError> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let values = [after.into(), sensor.unwrap_or_default().into(), limit.into()];
+    let state = is_on.map_or(-1, i64::from);
+    let values = [after.into(), sensor.unwrap_or_default().into(), state.into(), limit.into()];
     tx.rows(&LIST, &values).await?.iter().map(stored_of).collect()
 }
 

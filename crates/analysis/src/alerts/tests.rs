@@ -321,6 +321,39 @@ async fn quiet_hours_hold_and_tests_do_not_wait(engine: Engine) {
     assert_eq!(world.outbox().await[1].1["type"], "alert.test");
 }
 
+async fn those_in_one_state_are_listed_page_by_page(engine: Engine) {
+    let world = World::on(engine).await;
+    let mut made = Vec::new();
+    // Every other one comes on within the six seconds that are heard.
+    for seconds in [60, 5, 60, 5, 60, 5] {
+        made.push(world.create(loud(seconds)).await);
+    }
+    world.hear(0, 6).await;
+    for (state, first) in [("off", 0), ("on", 1)] {
+        let mut listed = Vec::new();
+        let mut cursor = String::new();
+        loop {
+            let (status, page) = world.send("GET", &format!("?state={state}&limit=1{cursor}"), None).await;
+            assert_eq!(status, StatusCode::OK, "{page}");
+            let [alert] = page["items"].as_array().unwrap().as_slice() else { panic!("{page}") };
+            assert_eq!(alert["state"], state);
+            listed.push(alert["id"].as_str().unwrap().to_owned());
+            let Some(next) = page["next"].as_str() else { break };
+            cursor = format!("&cursor={next}");
+        }
+        assert_eq!(listed, made.iter().skip(first).step_by(2).cloned().collect::<Vec<_>>(), "{state}");
+        let (_, other) = world.send("GET", &format!("?state={state}&sensor=river"), None).await;
+        assert_eq!(other["items"], json!([]));
+    }
+    let (_, all) = world.send("GET", "", None).await;
+    assert_eq!(all["items"].as_array().unwrap().len(), made.len());
+    for wrong in ["", "On", "1"] {
+        let (status, problem) = world.send("GET", &format!("?state={wrong}"), None).await;
+        let expected = (StatusCode::BAD_REQUEST, &json!("state"), &json!("state must be one of on, off"));
+        assert_eq!((status, &problem["field"], &problem["detail"]), expected);
+    }
+}
+
 async fn an_alert_is_made_read_changed_and_deleted(engine: Engine) {
     let world = World::on(engine).await;
     let (_, made) = world.send("POST", "", Some(loud(5))).await;
@@ -373,5 +406,6 @@ on_both_engines![
     nothing_before_it_was_made_or_changed_counts,
     two_that_look_at_once_tell_once,
     quiet_hours_hold_and_tests_do_not_wait,
+    those_in_one_state_are_listed_page_by_page,
     an_alert_is_made_read_changed_and_deleted,
 ];
