@@ -291,12 +291,12 @@ pub async fn show(tx: &mut ReadTransaction, id: &str) -> Result<Option<DeadLette
     tx.row(&GET, &[id.into()]).await?.as_ref().map(letter_of).transpose()
 }
 
-/// The message's body, if there is such a letter.
+/// One letter, and its message's body.
 ///
 /// # Errors
 /// Those of the database.
-pub async fn body(tx: &mut ReadTransaction, id: &str) -> Result<Option<Vec<u8>>, DbError> {
-    tx.row(&GET, &[id.into()]).await?.map(|row| row.get(11)).transpose()
+pub async fn show_with_body(tx: &mut ReadTransaction, id: &str) -> Result<Option<(DeadLetter, Vec<u8>)>, DbError> {
+    tx.row(&GET, &[id.into()]).await?.map(|row| Ok((letter_of(&row)?, row.get(11)?))).transpose()
 }
 
 /// Drops a letter; whether there was one. The audio of a long recording waits in the blob store for a replay; now

@@ -13,7 +13,7 @@ use serde::Serialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{DeadLetter, body, drop_letter, list, replay, show};
+use super::{DeadLetter, drop_letter, list, replay, show, show_with_body};
 use crate::messages::Recording;
 use crate::recordings::accept::RECORDING_KIND;
 use crate::store::error::StoreError;
@@ -159,7 +159,7 @@ async fn get_body(
     Path(id): Path<String>,
 ) -> Result<([(header::HeaderName, &'static str); 2], Vec<u8>), Problem> {
     principal.may_operate()?;
-    let body = body(&mut api.db.read().await?, &id).await?.ok_or_else(|| no_such(&id))?;
+    let (_, body) = show_with_body(&mut api.db.read().await?, &id).await?.ok_or_else(|| no_such(&id))?;
     Ok(([(header::CONTENT_TYPE, "application/octet-stream"), (header::CACHE_CONTROL, "private, no-store")], body))
 }
 
@@ -181,9 +181,7 @@ async fn get_audio(
     Path(id): Path<String>,
 ) -> Result<([(header::HeaderName, &'static str); 2], Bytes), Problem> {
     principal.may_operate()?;
-    let mut tx = api.db.read().await?;
-    let letter = show(&mut tx, &id).await?.ok_or_else(|| no_such(&id))?;
-    let body = body(&mut tx, &id).await?.ok_or_else(|| no_such(&id))?;
+    let (letter, body) = show_with_body(&mut api.db.read().await?, &id).await?.ok_or_else(|| no_such(&id))?;
     // Long recordings lie in blobs, and sound of sensors that keep none was taken out.
     let sound = Recording::decode(body.as_slice()).map(|recording| recording.audio);
     let sound = sound.ok().filter(|audio| letter.kind == RECORDING_KIND && !audio.is_empty());
