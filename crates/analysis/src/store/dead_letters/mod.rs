@@ -340,13 +340,14 @@ pub(super) async fn expire(db: &Database, time: Micros) -> Result<(), DbError> {
 pub async fn replay(tx: &mut WriteTransaction, id: &str) -> Result<bool, StoreError> {
     let Some(row) = tx.row(&GET, &[id.into()]).await? else { return Ok(false) };
     let letter = letter_of(&row)?;
-    if letter.size == 0 && privacy::holds_audio(&letter.group) {
+    let ours = topics::ALL.into_iter().find(|group| group.name == letter.group);
+    let group = ours.or_else(|| Group::foreign(&letter.group, topics::RECORDINGS));
+    if letter.size == 0 && group.is_none_or(privacy::holds_audio) {
         return Err(StoreError::Refused(String::from(
             "its audio was not kept, as the retention of its sensor says; it can only be dropped",
         )));
     }
-    let ours = topics::ALL.into_iter().find(|group| group.name == letter.group);
-    let group = ours.or_else(|| Group::foreign(&letter.group, topics::RECORDINGS)).ok_or_else(|| {
+    let group = group.ok_or_else(|| {
         StoreError::Refused(format!("this build has no group {}; run one that has, or drop the letter", letter.group))
     })?;
     let message = Message {

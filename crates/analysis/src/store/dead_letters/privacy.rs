@@ -11,15 +11,14 @@ use crate::{messages, topics};
 pub(super) const ANY: Statement = sql!("../sql/sensors_features_only.sql");
 
 /// Whether messages of this group, one of ours or a foreign one, hold what a sensor heard.
-pub(super) fn holds_audio(group: &str) -> bool {
-    let ours = topics::ALL.into_iter().find(|known| known.name == group);
-    ours.is_none_or(|group| [topics::INBOX, topics::RECORDINGS, topics::LONG_RECORDINGS].contains(&group.topic))
+pub(super) fn holds_audio(group: Group) -> bool {
+    [topics::INBOX, topics::RECORDINGS, topics::LONG_RECORDINGS].contains(&group.topic)
 }
 
 /// Whether the letter of a message may hold its body: not if it is audio of a sensor of which only features are kept. A message that
 /// does not say whose it is may be such a sensor's, if there is one.
 pub(super) async fn may_keep_audio(tx: &mut ReadTransaction, group: Group, message: &Message) -> Result<bool, DbError> {
-    if !holds_audio(group.name) {
+    if !holds_audio(group) {
         return Ok(true);
     }
     match sensor_of(group, message) {
