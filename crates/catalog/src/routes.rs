@@ -6,7 +6,7 @@ use std::time::Duration;
 use antiphon_audio::tags::Tags;
 use antiphon_identity::Principal;
 use antiphon_platform::blobs::Blobs;
-use antiphon_platform::clock::{Clock, Micros, SECOND};
+use antiphon_platform::clock::{Clock, Micros, SECOND, duration};
 use antiphon_platform::cpu::Pool;
 use antiphon_platform::db::{Database, DbError, Reader, WriteTransaction};
 use antiphon_platform::http::ranges::serve_blob;
@@ -217,7 +217,7 @@ async fn get(
     let id: SongId = song.parse().map_err(|_| unknown_song())?;
     let mut song = songs::find_song(&mut reader.read().await?, id).await?.ok_or_else(unknown_song)?;
     let wait = Params::parse(query.as_deref(), &["wait"])?.seconds("wait", 0..=30)?.unwrap_or(0);
-    let end = tokio::time::Instant::now() + Duration::from_micros(u64::try_from(wait).unwrap_or(0));
+    let end = tokio::time::Instant::now() + duration(wait);
     while song.status == Status::Accepted && tokio::time::Instant::now() < end {
         let look_again = end.min(tokio::time::Instant::now() + LOOK_AGAIN);
         // Elapsed or changed: both mean to look again.

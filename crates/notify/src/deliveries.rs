@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use antiphon_platform::clock::Micros;
+use antiphon_platform::clock::{Micros, micros};
 use antiphon_platform::db::{Database, DbError, ReadTransaction, Row, Statement, WriteTransaction};
 use antiphon_platform::sql;
 use bytes::Bytes;
@@ -251,10 +251,6 @@ fn pause(id: &str, attempt: u32) -> Micros {
     let pause = micros(PAUSES[place]);
     let digest = Sha256::digest(format!("{id} {attempt}"));
     pause + pause / 5 * i64::from(digest[0]) / 255
-}
-
-fn micros(duration: Duration) -> Micros {
-    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
 fn due_of(row: &Row) -> Result<Due, DbError> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use antiphon_platform::clock::{Clock, Micros};
+use antiphon_platform::clock::{Clock, Micros, duration};
 use antiphon_platform::crash;
 use antiphon_platform::db::{Database, DbError};
 use antiphon_platform::outbound::{Outbound, OutboundError};
@@ -118,7 +118,7 @@ pub async fn send(sending: Sending, stop: CancellationToken) {
         };
         let pause = match next.await {
             Ok(next) => {
-                let until = next.map_or(LOOK, |next| span(next - sending.clock.now()));
+                let until = next.map_or(LOOK, |next| duration(next - sending.clock.now()));
                 until.clamp(Duration::from_millis(10), LOOK)
             }
             Err(error) => {
@@ -236,8 +236,4 @@ async fn post(sending: &Sending, due: &Due) -> Outcome {
         // It names the host at most, not the path, which may be a secret.
         Err(error) => failed(None, error.to_string()),
     }
-}
-
-fn span(micros: Micros) -> Duration {
-    Duration::from_micros(u64::try_from(micros).unwrap_or(0))
 }

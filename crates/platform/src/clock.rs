@@ -2,13 +2,25 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Microseconds since 1970-01-01T00:00:00Z, without leap seconds (POSIX time).
 pub type Micros = i64;
 
 /// Microseconds in one second.
 pub const SECOND: Micros = 1_000_000;
+
+/// A length of time in µs; one beyond all reason is one that can still be added to a time.
+#[must_use]
+pub fn micros(length: Duration) -> Micros {
+    Micros::try_from(length.as_micros()).unwrap_or(Micros::MAX / 4)
+}
+
+/// How long that many µs are; none where the end is past already.
+#[must_use]
+pub fn duration(length: Micros) -> Duration {
+    Duration::from_micros(u64::try_from(length).unwrap_or(0))
+}
 
 /// Where "now" comes from. Cheap to clone; clones of a manual clock move together.
 #[derive(Clone, Debug)]
@@ -45,13 +57,10 @@ impl Clock {
     pub fn now(&self) -> Micros {
         match &self.0 {
             #[expect(clippy::disallowed_methods, reason = "the one place that asks the machine")]
-            Source::System => std::time::SystemTime::now()
-                .duration_since(std::time::UNIX_EPOCH)
-                .map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX)),
+            Source::System => std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, micros),
             Source::Manual(now) => now.load(Ordering::SeqCst),
             Source::Paced { start, begun, times } => {
-                let since = i64::try_from(begun.elapsed().as_micros()).unwrap_or(i64::MAX);
-                start.saturating_add(since.saturating_mul(i64::from(*times)))
+                start.saturating_add(micros(begun.elapsed()).saturating_mul(i64::from(*times)))
             }
         }
     }
@@ -61,5 +70,21 @@ impl Clock {
         if let Source::Manual(now) = &self.0 {
             now.fetch_add(by, Ordering::SeqCst);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_are_told_both_ways() {
+        assert_eq!(
+            (micros(Duration::from_millis(1_500)), duration(1_500_000)),
+            (1_500_000, Duration::from_millis(1_500))
+        );
+        assert_eq!(duration(-1), Duration::ZERO);
+        let in_3000 = 32_503_680_000 * SECOND;
+        assert!(in_3000.checked_add(2 * micros(Duration::MAX)).is_some());
     }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::{Clock, Micros, SECOND};
+use crate::clock::{Clock, Micros, duration, micros};
 use crate::db::{Database, DbError, Statement, Value};
 use crate::sql;
 
@@ -175,7 +175,7 @@ async fn due_in(database: &Database, clock: &Clock, job: &Job) -> Result<Duratio
     let finished_at: Option<Micros> = row.get(3)?;
     let rested = finished_at.map_or(0, |at| at + micros(job.every));
     let at = rested.max(tried_at + micros(RETRY.min(job.every))).max(until);
-    Ok(Duration::from_micros(u64::try_from(at - clock.now()).unwrap_or(0)))
+    Ok(duration(at - clock.now()))
 }
 
 /// Takes the lease; the holder's name if somebody else has it.
@@ -217,15 +217,12 @@ async fn renew(database: &Database, clock: &Clock, job: &Job, owner: &str) -> Re
     Ok(renewed.then_some(until))
 }
 
-fn micros(duration: Duration) -> Micros {
-    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX / (4 * SECOND) * SECOND)
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
+    use crate::clock::SECOND;
     use crate::db::testing::every_engine;
 
     const HOUR: Duration = Duration::from_secs(3600);

@@ -12,6 +12,9 @@ use crate::sensors::{checked_name, sent};
 /// The longest duration, in seconds: bounds what is read again whenever a sensor changes.
 const LONGEST: u32 = 3_600;
 
+/// The feature when nobody says one.
+const FEATURE: &str = "level.a";
+
 /// The duration when nobody says one.
 const SECONDS: u32 = 10;
 
@@ -113,7 +116,7 @@ impl NewAlert {
         let seconds = self.seconds.unwrap_or(SECONDS);
         let definition = Definition {
             name: self.name,
-            feature: self.feature.unwrap_or_else(|| String::from("level.a")),
+            feature: self.feature.unwrap_or_else(|| String::from(FEATURE)),
             stat: self.stat,
             side: self.side.unwrap_or(Side::Above),
             threshold: self.threshold,
@@ -137,7 +140,7 @@ impl AlertChange {
             new.name = name;
         }
         if let Some(feature) = self.feature {
-            new.feature = feature.unwrap_or_else(|| String::from("level.a"));
+            new.feature = feature.unwrap_or_else(|| String::from(FEATURE));
         }
         if let Some(stat) = self.stat {
             new.stat = stat;

@@ -255,7 +255,11 @@ impl Looking {
 }
 
 /// The sensor's zone, and whether its levels are calibrated.
-async fn zone_and_calibration(tx: &mut ReadTransaction, sensor: &str, now: Micros) -> Result<(Tz, bool), DbError> {
+pub(super) async fn zone_and_calibration(
+    tx: &mut ReadTransaction,
+    sensor: &str,
+    now: Micros,
+) -> Result<(Tz, bool), DbError> {
     let found = sensors::find(tx, sensor).await?;
     let zone = found.as_ref().and_then(|sensor| sensor.timezone.as_deref()).and_then(|zone| zone.parse().ok());
     let is_calibrated = found.is_some_and(|sensor| sensor.plans.at(now).calibration.is_some());

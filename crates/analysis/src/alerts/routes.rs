@@ -12,6 +12,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::definition::{AlertChange, Definition, NewAlert};
+use super::follow::zone_and_calibration;
 use super::machine::Standing;
 use super::message;
 use super::rows::{self, Alert, Stored};
@@ -347,8 +348,7 @@ async fn test(
     };
     let known = Known::load(&mut tx).await?;
     let column = stored.alert.definition.column(&known)?;
-    let sensor = sensors::find(&mut tx, &stored.alert.sensor).await?;
-    let is_calibrated = sensor.is_some_and(|sensor| sensor.plans.at(now).calibration.is_some());
+    let (_, is_calibrated) = zone_and_calibration(&mut tx, &stored.alert.sensor, now).await?;
     let mark = uuid::Uuid::now_v7().to_string();
     let notice = message::of_test(&stored.alert, &mark, &column.name(), column.unit(is_calibrated), now);
     antiphon_notify::tell(&mut tx, hook, &notice, now).await?;

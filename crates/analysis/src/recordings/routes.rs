@@ -6,7 +6,7 @@ use std::time::Duration;
 use antiphon_audio::{SNIFF_BYTES, sniff};
 use antiphon_identity::Principal;
 use antiphon_platform::blobs::{BlobError, Blobs};
-use antiphon_platform::clock::Micros;
+use antiphon_platform::clock::{Micros, duration};
 use antiphon_platform::db::Reader;
 use antiphon_platform::http::layers::trace_context;
 use antiphon_platform::http::ranges::serve_blob;
@@ -240,7 +240,7 @@ async fn get(
     let id: RecordingId = id.parse().map_err(|_| unknown_recording())?;
     let wait = Params::parse(query.as_deref(), &["wait"]).and_then(|params| params.seconds("wait", 0..=30));
     let wait = match wait {
-        Ok(wait) => Duration::from_micros(u64::try_from(wait.unwrap_or(0)).unwrap_or(0)),
+        Ok(wait) => duration(wait.unwrap_or(0)),
         Err(problem) => {
             visible(&api.reader, &principal, id).await?.ok_or_else(unknown_recording)?;
             return Err(problem);

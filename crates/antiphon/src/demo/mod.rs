@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use antiphon_demo::Synthesiser;
-use antiphon_platform::clock::{Clock, SECOND};
+use antiphon_platform::clock::{Clock, SECOND, duration};
 use antiphon_platform::config::Config;
 use antiphon_platform::cpu::{Pool, Priority};
 use antiphon_platform::disk::{LocalDisk, create_folders, write_atomic};
@@ -166,12 +166,12 @@ fn prepare(globals: Globals, clock: Clock, stop: CancellationToken, runtime: Han
 impl Demo {
     /// Waits until `time`, or until everything stops; whether it goes on.
     fn wait_until(&self, time: i64) -> bool {
-        let left = u64::try_from(time - self.clock.now()).unwrap_or(0);
-        if left > 0 && !self.stop.is_cancelled() {
+        let left = duration(time - self.clock.now());
+        if left > Duration::ZERO && !self.stop.is_cancelled() {
             // Either may come first, and the token says which did.
             self.runtime.block_on(async {
                 tokio::select! {
-                    () = tokio::time::sleep(Duration::from_micros(left)) => {}
+                    () = tokio::time::sleep(left) => {}
                     () = self.stop.cancelled() => {}
                 }
             });

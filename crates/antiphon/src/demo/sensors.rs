@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use antiphon_analysis::ids::{RecordingId, audio_digest};
 use antiphon_audio::encode::{PcmFormat, Samples, quick_flac};
 use antiphon_demo::{Place, RATE};
-use antiphon_platform::clock::SECOND;
+use antiphon_platform::clock::{SECOND, micros};
 use antiphon_platform::disk::{LocalDisk, create_folders};
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::json;
@@ -91,8 +91,7 @@ pub fn send(demo: &Demo, sender: &mut Sender, sound: &Sound) -> Result<bool> {
             Attempt::Refused(reason) => bail!(reason),
             Attempt::Later(reason, pause) => {
                 tracing::debug!(reason, "demo: trying again");
-                let pause = i64::try_from(pause.as_micros()).unwrap_or(SECOND);
-                if !demo.wait_until(demo.clock.now() + pause) {
+                if !demo.wait_until(demo.clock.now() + micros(pause)) {
                     return Ok(false);
                 }
             }

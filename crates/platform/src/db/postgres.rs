@@ -24,6 +24,7 @@ use tokio::time::{timeout, timeout_at};
 
 use super::engine::{Found, Mode, check_count, statement_error};
 use super::{DbError, Migration, OnConflict, Row, Statement, Value};
+use crate::clock::duration;
 use errors::{translate, unavailable};
 use keys::Keys;
 pub(super) use server::Server;
@@ -429,7 +430,7 @@ impl Open {
             row.map_or(Ok((false, None)), |row| Ok::<_, DbError>((row.get(0)?, row.get(1)?)))?;
         match (is_standby, behind) {
             (false, _) => Ok(None),
-            (true, Some(behind)) => Ok(Some(Duration::from_micros(u64::try_from(behind).unwrap_or(0)))),
+            (true, Some(behind)) => Ok(Some(duration(behind))),
             (true, None) => Err(unavailable(&self.lent.pool.server, "the standby does not say how far it is behind")),
         }
     }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use antiphon_analysis::store::dead_letters;
 use antiphon_analysis::topics;
-use antiphon_platform::clock::{Clock, Micros, SECOND};
+use antiphon_platform::clock::{Clock, Micros, SECOND, micros};
 use antiphon_platform::db::Database;
 use antiphon_platform::queue::files::FileQueue;
 use antiphon_platform::queue::{Access, BACKOFF, DELIVERY_LIMIT, Group, Queue};
@@ -94,7 +94,7 @@ pub async fn drain(
 ) -> Result<Vec<(Group, Moved)>> {
     let access = Access { publish: Vec::new(), consume: topics::ALL.to_vec(), dead: topics::ALL.to_vec() };
     // On a clock that is ahead of every retry, everything that waits is due.
-    let longest: Micros = BACKOFF.iter().map(|step| step.as_micros() as Micros).sum();
+    let longest: Micros = BACKOFF.iter().map(|step| micros(*step)).sum();
     let ahead = Clock::manual(Clock::system().now() + 2 * longest * Micros::from(DELIVERY_LIMIT) + 3_600 * SECOND);
     let source = FileQueue::open(folder, access, ahead).await.context("cannot open the queue's copy")?;
     source.declare(&topics::ALL).await?;

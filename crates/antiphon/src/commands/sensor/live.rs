@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use antiphon_analysis::pieces::{Cut, Cutter, Piece, Timeline, duration};
 use antiphon_audio::encode::PcmFormat;
-use antiphon_platform::clock::{Micros, SECOND};
+use antiphon_platform::clock::{Micros, SECOND, micros};
 use anyhow::{Context, Result};
 
 use super::progress::Progress;
@@ -61,7 +61,7 @@ impl Live {
         let end = self.cutter.timeline().frames() + (samples.len() / usize::from(format.channels)) as u64;
         let heard = duration(end, format.rate);
         // Not the machine's clock, which may be set meanwhile: a file would stand still for as long.
-        let elapsed = || i64::try_from(self.begun.elapsed().as_micros()).unwrap_or(i64::MAX);
+        let elapsed = || micros(self.begun.elapsed());
         if self.pace == Pace::Clock && heard - elapsed() > NOT_LIVE {
             self.pace = Pace::Held;
             self.cutter.timeline().stop_following();

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use antiphon_platform::clock::{Clock, Micros, SECOND};
+use antiphon_platform::clock::{Clock, Micros, SECOND, micros};
 use antiphon_platform::http::time;
 use anyhow::Result;
 
@@ -68,7 +68,7 @@ impl Sender {
         match server.upload(&path, &[("content-type", "audio/flac")], &mut &*audio, audio.len() as u64) {
             Ok(answer) => {
                 self.wait = WAITS.0;
-                let ours = sent_at + i64::try_from(begun.elapsed().as_micros() / 2).unwrap_or(0);
+                let ours = sent_at + micros(begun.elapsed()) / 2;
                 // The header has whole seconds, cut off.
                 Attempt::Accepted(answer.date().map(|theirs| theirs + SECOND / 2 - ours))
             }

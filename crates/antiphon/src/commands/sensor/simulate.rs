@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use antiphon_analysis::pieces::{Cut, Cutter, Piece, Timeline, duration};
 use antiphon_audio::encode::PcmFormat;
-use antiphon_platform::clock::{Clock, Micros, SECOND};
+use antiphon_platform::clock::{Clock, Micros, SECOND, micros};
 use antiphon_platform::http::time;
 use anyhow::{Context, Result, anyhow, bail};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -211,7 +211,7 @@ impl Player<'_> {
                 Attempt::Refused(reason) => bail!(reason),
                 Attempt::Later(reason, wait) => {
                     self.bar.suspend(|| eprintln!("{reason}; trying again in {:.0} s", wait.as_secs_f64().ceil()));
-                    self.wait_until(self.clock.now() + i64::try_from(wait.as_micros()).unwrap_or(SECOND));
+                    self.wait_until(self.clock.now() + micros(wait));
                 }
             }
         }

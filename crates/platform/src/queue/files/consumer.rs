@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use super::reader::Hub;
 use super::state::{End, Kind, Return, Settlement, State};
 use super::wake::Signal;
-use crate::clock::{Clock, Micros};
+use crate::clock::{Clock, Micros, micros};
 use crate::queue::{BACKOFF, Consumer, DELIVERY_LIMIT, Death, Delivery, Message, QueueError, Settle, limit_reason};
 
 /// A message that is claimed for a consumer.
@@ -203,7 +203,7 @@ impl FileSettle {
     }
 
     fn back_after(&self, step: usize, now: Micros) -> Return {
-        let delay = BACKOFF.get(step).or(BACKOFF.last()).map_or(0, |delay| delay.as_micros() as Micros);
+        let delay = BACKOFF.get(step).or(BACKOFF.last()).map_or(0, |delay| micros(*delay));
         let not_before = now + delay + jitter(delay, self.id, self.deliveries);
         Return { to: self.context.kind, not_before, unseen: false, step: true, death: None }
     }

@@ -17,7 +17,7 @@ use super::owner;
 use super::segment::{Found, Record, Segment, topic_folder};
 use super::state::{Claim, Kind, Returned, State};
 use super::wake::POLL;
-use crate::clock::Micros;
+use crate::clock::{duration, micros};
 use crate::disk::SharedDisk;
 use crate::queue::{Death, QueueError};
 use lanes::Lanes;
@@ -172,7 +172,7 @@ impl<'a> Reader<'a> {
                 let now = self.setting.context.clock.now();
                 match due {
                     Some(due) if due <= now => {}
-                    Some(due) => return Ok(Some(POLL.min(Duration::from_micros((due - now) as u64)))),
+                    Some(due) => return Ok(Some(POLL.min(duration(due - now)))),
                     None => return Ok(Some(POLL)),
                 }
             }
@@ -305,7 +305,7 @@ impl Context {
 
     /// Lets a row come back a little later, its delivery not counted.
     fn postpone(&self, id: i64, deliveries: u32) {
-        let not_before = self.clock.now() + POLL.as_micros() as Micros;
+        let not_before = self.clock.now() + micros(POLL);
         let back = super::state::Return { to: self.kind, not_before, unseen: true, step: false, death: None };
         self.state.settle_later(self.settlement(id, deliveries, super::state::End::Return(back)));
     }
