@@ -18,6 +18,7 @@ mod forms;
 mod frame;
 mod letters;
 mod live;
+mod markdown;
 mod model;
 mod now;
 mod page;

@@ -1,6 +1,8 @@
 //! The documentation as pages to read in a browser: every Markdown file of the tree, with its links checked.
 
 mod links;
+#[path = "../../web/src/markdown.rs"]
+mod markdown;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -8,7 +10,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
-use pulldown_cmark::{CowStr, Event, Options, Parser, Tag, TagEnd};
+use pulldown_cmark::{CowStr, Event, Options, Parser, Tag};
 
 use crate::generate::root;
 use links::{Target, up_to_root};
@@ -106,9 +108,7 @@ fn body(
 ) -> (String, BTreeSet<String>) {
     let mut anchors = links::headings(&document.text).into_iter();
     let mut copied = BTreeSet::new();
-    let mut is_open = Vec::new();
-    let mut tables = 0;
-    let mut found = |link: &str| match links::target(&document.path, link, documents) {
+    let lead = |link: &str| match links::target(&document.path, link, documents) {
         Ok(Target::File { path, from_here }) => {
             copied.insert(path);
             Some(from_here)
@@ -121,40 +121,14 @@ fn body(
             None
         }
     };
-    let mut events = Vec::new();
-    for event in Parser::new_ext(&document.text, options()) {
-        match event {
-            Event::Start(Tag::Heading { level, classes, attrs, .. }) => {
-                let id = anchors.next().map(|(_, anchor)| CowStr::from(anchor));
-                events.push(Event::Start(Tag::Heading { level, id, classes, attrs }));
-            }
-            Event::Start(Tag::Link { link_type, dest_url, title, id }) => {
-                let address = found(&dest_url);
-                is_open.push(address.is_some());
-                events.extend(address.map(|to| Event::Start(Tag::Link { link_type, dest_url: to.into(), title, id })));
-            }
-            Event::End(TagEnd::Link) => {
-                if is_open.pop().unwrap_or(false) {
-                    events.push(Event::End(TagEnd::Link));
-                }
-            }
-            Event::Start(Tag::Image { link_type, dest_url, title, id }) => {
-                let to = found(&dest_url).unwrap_or_default();
-                events.push(Event::Start(Tag::Image { link_type, dest_url: to.into(), title, id }));
-            }
-            Event::Start(Tag::Table(columns)) => {
-                tables += 1;
-                let open =
-                    format!("<div class=\"scrollable\" tabindex=\"0\" role=\"region\" aria-label=\"Table {tables}\">");
-                events.extend([Event::Html(open.into()), Event::Start(Tag::Table(columns))]);
-            }
-            Event::End(TagEnd::Table) => events.extend([Event::End(TagEnd::Table), Event::Html("</div>".into())]),
-            other => events.push(other),
+    let events = Parser::new_ext(&document.text, options()).map(|event| match event {
+        Event::Start(Tag::Heading { level, classes, attrs, .. }) => {
+            let id = anchors.next().map(|(_, anchor)| CowStr::from(anchor));
+            Event::Start(Tag::Heading { level, id, classes, attrs })
         }
-    }
-    let mut html = String::new();
-    pulldown_cmark::html::push_html(&mut html, events.into_iter());
-    (html, copied)
+        other => other,
+    });
+    (markdown::to_html(events, lead), copied)
 }
 
 fn page(document: &Document, documents: &BTreeMap<String, Document>, body: &str) -> Markup {
