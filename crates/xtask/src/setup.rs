@@ -43,17 +43,24 @@ pub fn run() -> Result<()> {
     scripts(&antiphon_servers::axe_folder(), AXE)
 }
 
-/// Installs a package of scripts below `target`, unless just this one is there.
-fn scripts(folder: &Path, package: &str) -> Result<()> {
+/// Installs what is wanted into a folder below `target`, unless a list in it says that just this is there.
+fn once(folder: &Path, wanted: &str, install: impl FnOnce() -> Result<()>) -> Result<()> {
     let list = folder.join("installed");
-    if std::fs::read_to_string(&list).is_ok_and(|installed| installed == package) {
+    if std::fs::read_to_string(&list).is_ok_and(|installed| installed == wanted) {
         return Ok(());
     }
-    println!("installing {package}");
     std::fs::create_dir_all(folder).context("cannot write into target")?;
-    let quietly = ["--no-save", "--no-audit", "--no-fund", "--ignore-scripts", "--silent"];
-    crate::tasks::run(Command::new("npm").arg("install").args(quietly).arg("--prefix").arg(folder).arg(package))?;
-    std::fs::write(&list, package).context("cannot write into target")
+    install()?;
+    std::fs::write(&list, wanted).context("cannot write into target")
+}
+
+/// Installs a package of scripts.
+fn scripts(folder: &Path, package: &str) -> Result<()> {
+    once(folder, package, || {
+        println!("installing {package}");
+        let quietly = ["--no-save", "--no-audit", "--no-fund", "--ignore-scripts", "--silent"];
+        crate::tasks::run(Command::new("npm").arg("install").args(quietly).arg("--prefix").arg(folder).arg(package))
+    })
 }
 
 /// Installs what a file of ours lists.
@@ -85,17 +92,14 @@ fn packages() -> Result<()> {
     Ok(())
 }
 
-/// Installs wheels, one a line of `wanted`, into a virtual environment below `target`, unless just these are there.
+/// Installs wheels, one a line of `wanted`, into a virtual environment.
 fn wheels(folder: &Path, wanted: &str) -> Result<()> {
-    let list = folder.join("installed");
-    if std::fs::read_to_string(&list).is_ok_and(|installed| installed == wanted) {
-        return Ok(());
-    }
-    let names: Vec<&str> = wanted.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
-    println!("installing {}", names.join(", "));
-    crate::tasks::run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder))?;
-    crate::tasks::run(Command::new(folder.join("bin/pip")).args(["install", "--quiet"]).args(names))?;
-    std::fs::write(&list, wanted).context("cannot write into target")
+    once(folder, wanted, || {
+        let names: Vec<&str> = wanted.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+        println!("installing {}", names.join(", "));
+        crate::tasks::run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder))?;
+        crate::tasks::run(Command::new(folder.join("bin/pip")).args(["install", "--quiet"]).args(names))
+    })
 }
 
 fn is_root() -> Result<bool> {
