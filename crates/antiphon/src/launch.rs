@@ -90,11 +90,9 @@ pub struct RunArguments {
 /// # Errors
 /// What keeps it from running, in words.
 pub fn up(arguments: &UpArguments, globals: &Globals) -> Result<ExitCode> {
-    if arguments.demo {
-        let globals = demo::globals(globals);
-        return start(roles::of_up().collect(), Asked::Demo, &arguments.options, &globals);
-    }
-    start(roles::of_up().collect(), Asked::Up, &arguments.options, globals)
+    let asked = Asked::Up { demo: arguments.demo };
+    let globals = if arguments.demo { &demo::globals(globals) } else { globals };
+    start(roles::of_up().collect(), asked, &arguments.options, globals)
 }
 
 /// Runs some roles, or one job.
@@ -124,10 +122,8 @@ pub fn run(arguments: &RunArguments, globals: &Globals) -> Result<ExitCode> {
 /// What was asked for.
 #[derive(Clone, Copy)]
 enum Asked<'a> {
-    /// Everything, for commands beside it on the data folder.
-    Up,
-    /// The same, with simulated sensors.
-    Demo,
+    /// Everything, for commands beside it on the data folder; for `demo` with simulated sensors.
+    Up { demo: bool },
     /// Some roles.
     Run,
     /// One job of this name, once.
@@ -138,14 +134,14 @@ fn start(roles: Vec<&'static Role>, asked: Asked<'_>, options: &Options, globals
     let given = [("--listen", "http.listen", &options.listen), ("--metrics", "http.metrics", &options.metrics)];
     let mut flags: Vec<settings::Flag> =
         given.into_iter().filter_map(|(flag, key, value)| Some((flag, key, value.clone()?))).collect();
-    if let Asked::Demo = asked {
+    if let Asked::Up { demo: true } = asked {
         flags.push(("--demo", "auth.public_reads", String::from("true")));
     }
     let config = settings::load(&globals.data, flags)?;
     telemetry::start_logs(&config.text("log.level")?.unwrap_or_default())?;
     refuse_forbidden(&config, &roles, options.strict)?;
     keep_others_out();
-    if let Asked::Demo = asked {
+    if let Asked::Up { demo: true } = asked {
         demo::take(&globals.data, &config)?;
     }
     allow_open_files();
@@ -172,7 +168,7 @@ fn start(roles: Vec<&'static Role>, asked: Asked<'_>, options: &Options, globals
 /// run where nothing can be written. `up` has one, for commands beside it; `api` uses one that it is told of for the first
 /// operator's key, if it can.
 fn folder_beside_servers(roles: &[&'static Role], asked: Asked<'_>, globals: &Globals) -> Result<Option<DataFolder>> {
-    if let Asked::Up | Asked::Demo = asked {
+    if let Asked::Up { .. } = asked {
         return DataFolder::open(&globals.data).map(Some);
     }
     let told = globals.data != Path::new(DEFAULT_DATA) || globals.data.exists();
@@ -263,7 +259,7 @@ async fn run_roles(roles: &[&'static Role], asked: Asked<'_>, settled: Settled, 
     let given_up = async {
         match asked {
             Asked::Job(_) => tokio::time::sleep(JOB_WAITS).await,
-            Asked::Up | Asked::Demo | Asked::Run => std::future::pending().await,
+            Asked::Up { .. } | Asked::Run => std::future::pending().await,
         }
     };
     let connections = tokio::select! {
@@ -294,7 +290,7 @@ async fn run_roles(roles: &[&'static Role], asked: Asked<'_>, settled: Settled, 
     };
     if ready {
         say_ready(roles, address)?;
-        if let Asked::Demo = asked {
+        if let Asked::Up { demo: true } = asked {
             demo::start(&mut tasks, globals, address, Clock::system(), &stop);
         }
     }
@@ -324,7 +320,7 @@ fn claim(folder: &DataFolder, asked: Asked<'_>) -> Result<Option<Claim>> {
         return Ok(claim);
     }
     let address = running::address(folder.path());
-    if let Asked::Up | Asked::Demo = asked {
+    if let Asked::Up { .. } = asked {
         let place = address.map_or(String::from("; it is starting"), |address| format!(" at {address}"));
         bail!(
             "antiphon is already running on the data folder {}{place}. Stop it first, or start this one on another \
