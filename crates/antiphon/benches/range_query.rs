@@ -26,6 +26,7 @@ use antiphon_platform::db::{Database, Engine, Reader, Statement};
 use antiphon_platform::queue::files::FileQueue;
 use antiphon_platform::queue::{Access, Message, Queue};
 use antiphon_servers::{Durability, Postgres};
+use support::database::migrations;
 use support::{Client, MAY, Numbers, results, rfc3339, start, wav};
 use tokio_util::sync::CancellationToken;
 
@@ -160,15 +161,7 @@ fn main() {
     let stop = CancellationToken::new();
     let access = Access { publish: vec![RESULTS], consume: vec![WRITE], dead: vec![] };
     let (database, queue) = runtime.block_on(async {
-        let migrations = [
-            antiphon_identity::MIGRATIONS,
-            antiphon_catalog::MIGRATIONS,
-            antiphon_analysis::store::MIGRATIONS,
-            antiphon_analysis::alerts::MIGRATIONS,
-            antiphon_notify::MIGRATIONS,
-        ]
-        .concat();
-        let database = Database::open(url.as_str(), &migrations).await.expect("database");
+        let database = Database::open(url.as_str(), &migrations()).await.expect("database");
         let queue: Arc<dyn Queue> =
             Arc::new(FileQueue::open(&data.join("queue"), access, Clock::system()).await.expect("queue"));
         queue.declare(&ALL).await.expect("declare");

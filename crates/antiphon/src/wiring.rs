@@ -5,6 +5,7 @@ mod cookies;
 mod locations;
 mod operator;
 mod routers;
+mod schema;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -43,8 +44,9 @@ use futures::FutureExt;
 use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 
-pub use connections::{Connections, QueueEngine, Waiting, blobs_at, database_address, migrations};
+pub use connections::{Connections, QueueEngine, Waiting, blobs_at, database_address};
 pub use locations::{DATABASE, Location, Locations, PORTS, Port, QUEUE, Settled};
+pub use schema::migrations;
 
 use crate::commands::output::print_line;
 use crate::data_folder::DataFolder;

@@ -14,13 +14,14 @@ use antiphon_platform::address::Address;
 use antiphon_platform::blobs::folder::FolderBlobs;
 use antiphon_platform::blobs::{Access as BlobAccess, BlobError, Blobs};
 use antiphon_platform::clock::Clock;
-use antiphon_platform::db::{Database, DbError, Migration, Reader};
+use antiphon_platform::db::{Database, DbError, Reader};
 use antiphon_platform::disk;
 use antiphon_platform::queue::files::FileQueue;
 use antiphon_platform::queue::{Access as QueueAccess, Queue, QueueError};
 use anyhow::{Context, Result};
 
 use super::locations::{BLOBS, DATABASE, Location, Locations, QUEUE};
+use super::schema::migrations;
 use crate::roles::grants::queue_access;
 use crate::roles::{Access, Permitted, Role};
 
@@ -37,18 +38,6 @@ pub struct Connections {
     engine: Option<QueueEngine>,
     /// Whether the database is a server with a clock of its own.
     database_is_server: bool,
-}
-
-/// The schema of all capabilities.
-pub fn migrations() -> Vec<Migration> {
-    [
-        antiphon_identity::MIGRATIONS,
-        antiphon_catalog::MIGRATIONS,
-        antiphon_analysis::store::MIGRATIONS,
-        antiphon_analysis::alerts::MIGRATIONS,
-        antiphon_notify::MIGRATIONS,
-    ]
-    .concat()
 }
 
 /// What a start waits for, for `/readyz`. Cheap to clone.

@@ -1,11 +1,15 @@
 //! The database of a data folder by hand: for what only time, or a great many requests, would make otherwise.
 
+#[path = "../../src/wiring/schema.rs"]
+mod schema;
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use antiphon_platform::db::{Database, Statement};
 
 use super::PATIENCE;
+pub use schema::migrations;
 
 /// A year in µs.
 pub const YEAR: i64 = 365 * 86_400 * 1_000_000;
@@ -13,15 +17,7 @@ pub const YEAR: i64 = 365 * 86_400 * 1_000_000;
 /// Opens the database of a data folder.
 pub async fn open(data: &Path) -> Database {
     let url = format!("sqlite:{}", data.join("antiphon.db").display());
-    let migrations = [
-        antiphon_identity::MIGRATIONS,
-        antiphon_catalog::MIGRATIONS,
-        antiphon_analysis::store::MIGRATIONS,
-        antiphon_analysis::alerts::MIGRATIONS,
-        antiphon_notify::MIGRATIONS,
-    ]
-    .concat();
-    Database::open(url, &migrations).await.unwrap()
+    Database::open(url, &migrations()).await.unwrap()
 }
 
 /// A statement lives as long as the program; tests have few.
