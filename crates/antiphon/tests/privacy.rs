@@ -6,26 +6,13 @@ mod support;
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use support::{Antiphon, Client, MAY, PATIENCE, contents, rfc3339, start, wav};
+use support::beside::wait_until;
+use support::{Answer, Antiphon, Client, MAY, contents, rfc3339, start, wav};
 
 /// Bytes of a stretch of audio that is looked for; noise, so that they are nowhere by chance.
 const STRETCH: usize = 24;
-
-/// Waits until `done` gives something.
-fn until<T>(what: &str, mut done: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(value) = done() {
-            return value;
-        }
-        assert!(Instant::now() < deadline, "{what} took too long");
-        // What is waited for tells nobody.
-        std::thread::park_timeout(Duration::from_millis(50));
-    }
-}
 
 /// Makes a sensor; a client with its key.
 fn sensor(process: &Antiphon, operator: &Client, id: &str, features_only: bool) -> Client {
@@ -44,10 +31,8 @@ fn send(process: &Antiphon, operator: &Client, key: &Client, sensor: &str, secon
     let accepted = key.send("POST", &url, &[("content-type", "audio/wav")], audio).unwrap();
     assert_eq!(accepted.status, 202, "{accepted:?}");
     let url = format!("{}/api/v1/recordings/{}?wait=20", process.url(), accepted.json()["id"].as_str().unwrap());
-    until("a recording", || {
-        let answer = operator.get(&url).unwrap();
-        (answer.status == 200 && answer.json()["status"] != "accepted").then(|| answer.json())
-    })
+    let has_ended = |answer: &Answer| answer.status == 200 && answer.json()["status"] != "accepted";
+    wait_until(|| operator.get(&url).unwrap(), has_ended).json()
 }
 
 fn letters(process: &Antiphon, operator: &Client) -> BTreeMap<String, Vec<Value>> {
@@ -89,10 +74,10 @@ fn nothing_that_can_be_listened_to_is_kept_of_a_features_only_sensor() {
     assert_eq!(send(&process, &operator, &roof, "roof", 0, &other[..60_000])["status"], "failed");
 
     // What died is told with its reason; of one sensor without what it held, which therefore cannot be tried again.
-    let found = until("the dead letters", || {
-        let found = letters(&process, &operator);
-        (found.get("sensors/home").map(Vec::len) == Some(2) && found.contains_key("sensors/roof")).then_some(found)
-    });
+    let found = wait_until(
+        || letters(&process, &operator),
+        |found| found.get("sensors/home").map(Vec::len) == Some(2) && found.contains_key("sensors/roof"),
+    );
     assert!(found["sensors/roof"][0]["size"].as_u64() > Some(60_000), "{found:?}");
     for letter in &found["sensors/home"] {
         assert!(letter["size"] == 0 && letter["reason"].as_str().is_some_and(|reason| !reason.is_empty()), "{letter}");
@@ -112,10 +97,8 @@ fn nothing_that_can_be_listened_to_is_kept_of_a_features_only_sensor() {
     // A restart ends the queue's open files at once; otherwise they end within a minute.
     assert!(process.stop().success());
     let process = start(&data, &["up", "--listen", "127.0.0.1:0"], &[]);
-    until("the queue's files", || {
-        let names = contents(&data, &[]);
-        (!names.keys().any(|name| name.contains("recordings/") && name.ends_with(".segment"))).then_some(())
-    });
+    let is_audio = |name: &String| name.contains("recordings/") && name.ends_with(".segment");
+    wait_until(|| contents(&data, &[]).into_keys().filter(is_audio).collect::<Vec<_>>(), Vec::is_empty);
     assert!(process.stop().success());
     for audio in &audio {
         assert_eq!(holding(&data, audio), Vec::<String>::new());
