@@ -64,6 +64,9 @@ pub struct Retention {
     pub preview_hours: u32,
     /// Days of audio.
     pub audio_days: u32,
+    /// Only what was heard so many seconds around alerts.
+    #[serde(default)]
+    pub audio_alert_seconds: Option<u32>,
 }
 
 impl Sensor {
@@ -101,6 +104,9 @@ pub struct Recording {
     pub duration: Option<f64>,
     /// Why it failed.
     pub reason: Option<String>,
+    /// Whether it can be listened to.
+    #[serde(default)]
+    pub audio: bool,
 }
 
 /// A song.

@@ -10,7 +10,7 @@ use crate::query::seconds::SecondColumn;
 use crate::sensors::{checked_name, sent};
 
 /// The longest duration, in seconds: bounds what is read again whenever a sensor changes.
-const LONGEST: u32 = 3_600;
+pub(super) const LONGEST: u32 = 3_600;
 
 /// The feature when nobody says one.
 const FEATURE: &str = "level.a";

@@ -16,7 +16,7 @@ mod views;
 
 use antiphon_notify::Hook;
 use antiphon_platform::clock::{Micros, SECOND};
-use antiphon_platform::db::{Database, DbError, Statement, WriteTransaction};
+use antiphon_platform::db::{Database, DbError, ReadTransaction, Statement, WriteTransaction};
 
 pub use follow::{round, run};
 pub use machine::Side;
@@ -26,6 +26,10 @@ pub use rows::MIGRATIONS;
 
 /// How long changes are in the history: 400 days, in µs.
 const KEPT: Micros = 400 * 86_400 * SECOND;
+
+/// How long after a second was stored an alert may still turn out to have been on in it, in µs: it looks back so far at
+/// what comes late, and takes so long to be sure.
+pub(crate) const UNDECIDED: Micros = (machine::LATE + definition::LONGEST as i64) * SECOND;
 
 /// Every statement of this module, for the test that prepares them on each engine.
 #[must_use]
@@ -56,6 +60,28 @@ pub(crate) async fn delete_of(tx: &mut WriteTransaction, sensor: &str) -> Result
         delete(tx, &alert, hook.as_ref()).await?;
     }
     Ok(())
+}
+
+/// The times in which an alert of a sensor was on, in µs since 1970 and by their beginning, widened by `around` on both
+/// sides and joined where they touch: `[from, to)`. What may still come is not among them: see [`UNDECIDED`].
+///
+/// # Errors
+/// Those of the database.
+pub(crate) async fn times_on(
+    tx: &mut ReadTransaction,
+    sensor: &str,
+    around: Micros,
+) -> Result<Vec<(Micros, Micros)>, DbError> {
+    let mut times: Vec<(Micros, Micros)> = Vec::new();
+    for (began, last) in rows::stretches_on(tx, sensor).await? {
+        let from = began * SECOND - around;
+        let to = last.map_or(Micros::MAX, |last| (last + 1) * SECOND + around);
+        match times.last_mut() {
+            Some(before) if from <= before.1 => before.1 = before.1.max(to),
+            _ => times.push((from, to)),
+        }
+    }
+    Ok(times)
 }
 
 async fn delete(tx: &mut WriteTransaction, alert: &str, hook: Option<&Hook>) -> Result<(), DbError> {

@@ -22,6 +22,7 @@ const OF_SENSOR: Statement = sql!("sql/of_sensor.sql");
 const COUNT: Statement = sql!("sql/count.sql");
 const GET: Statement = sql!("sql/get.sql");
 const LIST: Statement = sql!("sql/list.sql");
+const STRETCHES_ON: Statement = sql!("sql/stretches_on.sql");
 
 pub(super) const STATEMENTS: &[Statement] = &[
     DUE,
@@ -38,6 +39,7 @@ pub(super) const STATEMENTS: &[Statement] = &[
     COUNT,
     GET,
     LIST,
+    STRETCHES_ON,
 ];
 
 /// The tables of alerts.
@@ -184,6 +186,13 @@ pub(super) async fn expire(tx: &mut WriteTransaction, time: Micros, most: i64) -
 pub(super) async fn of_sensor(tx: &mut ReadTransaction, sensor: &str) -> Result<Vec<(String, Option<Hook>)>, DbError> {
     let rows = tx.rows(&OF_SENSOR, &[sensor.into()]).await?;
     rows.iter().map(|row| Ok((row.get(0)?, row.get::<Option<String>>(1)?.map(Hook)))).collect()
+}
+
+/// When alerts of a sensor were on, by their beginning: from the first second that turned one on to the last that turned
+/// it off, `None` while it is on. Those of several alerts may overlap.
+pub(super) async fn stretches_on(tx: &mut ReadTransaction, sensor: &str) -> Result<Vec<(i64, Option<i64>)>, DbError> {
+    let rows = tx.rows(&STRETCHES_ON, &[sensor.into()]).await?;
+    rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?))).collect()
 }
 
 /// How many alerts a sensor has.

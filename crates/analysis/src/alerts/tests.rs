@@ -2,9 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use std::sync::Arc;
+
 use antiphon_identity::Principal;
+use antiphon_platform::blobs::{Blobs, once};
+use antiphon_platform::blobs::folder::{Access, FolderBlobs};
 use antiphon_platform::clock::{Clock, Micros, SECOND};
 use antiphon_platform::db::{Database, Engine, Statement};
+use antiphon_platform::disk;
 use antiphon_platform::http::time;
 use antiphon_platform::queue::Message;
 use axum::Router;
@@ -14,9 +19,11 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::*;
+use crate::ids::RecordingId;
 use crate::messages;
 use crate::plan::{History, sensor_default};
-use crate::store::Retention;
+use crate::recordings::audio_key;
+use crate::store::{Retention, recording, retention};
 use crate::store::tests::{MAY, Made, Store, on_both_engines};
 
 /// A store with the sensor `roof`, and the routes of alerts for an operator.
@@ -289,6 +296,61 @@ async fn the_data_of_a_sensor_goes_with_its_alerts(engine: Engine) {
     }
 }
 
+async fn audio_is_kept_around_alerts_only(engine: Engine) {
+    const HOUR: Micros = 3_600 * SECOND;
+    let world = World::on(engine).await;
+    let retention = Retention { audio_days: 30, audio_alert_seconds: Some(5), ..Retention::default() };
+    retention.check().unwrap();
+    world.store.execute(format!("update sensors set retention = '{}'", retention.to_text())).await;
+    let recordings: Vec<Made> = [(0, 10), (90, 95), (95, 97), (100, 110), (150, 160), (205, 206), (212, 214)]
+        .map(|(from, to)| Made::new(MAY + from * SECOND, (to - from) * SECOND, from.unsigned_abs()))
+        .to_vec();
+    let nothing = Made { fault: "no audio", ..Made::new(MAY + 300 * SECOND, 0, 300) };
+    let folder = tempfile::tempdir().unwrap();
+    let blobs = FolderBlobs::open(disk::local(), folder.path(), Access::Write).unwrap();
+    let blobs: Arc<dyn Blobs> = Arc::new(blobs);
+    let key = |made: &Made| audio_key(RecordingId::from(made.name()));
+    for made in recordings.iter().chain([&nothing]) {
+        blobs.put(&key(made), once("sound")).await.unwrap();
+    }
+    let kept = async |now: Micros| {
+        retention::run(&world.db, &blobs, now).await.unwrap();
+        let mut kept = Vec::new();
+        for made in recordings.iter().chain([&nothing]) {
+            let is_there = blobs.info(&key(made)).await.is_ok();
+            let row = recording(&mut world.db.read().await.unwrap(), &made.name()).await.unwrap().unwrap();
+            assert_eq!(row.has_audio, is_there, "the row says so too");
+            kept.extend(is_there.then_some((made.start - MAY) / SECOND));
+        }
+        kept
+    };
+
+    // Nothing before 1:40 counts; on from there until it is told to look for the opposite, off from 3:20 to 3:25.
+    world.store.apply(&recordings[..3].iter().flat_map(Made::messages).collect::<Vec<_>>()).await;
+    world.store.clock.advance(100 * SECOND);
+    let alert = world.create(loud(5)).await;
+    for made in &recordings[3..5] {
+        world.hear_all(&made.messages()).await;
+    }
+    world.store.clock.advance(100 * SECOND);
+    world.send("PATCH", &format!("/{alert}"), Some(json!({"side": "below"}))).await;
+    world.hear(200, 205).await;
+    for made in recordings[5..].iter().chain([&nothing]) {
+        world.hear_all(&made.messages()).await;
+    }
+    let told = [(String::from("on"), 100, 104, false), (String::from("off"), 200, 204, false)];
+    assert_eq!(world.history(&alert).await, told);
+
+    let all = [0, 90, 95, 100, 150, 205, 212, 300];
+    let sure = MAY + UNDECIDED + 5 * SECOND;
+    assert_eq!(kept(sure - 1).await, all, "an alert may still look back at it");
+    assert_eq!(kept(sure).await, [95, 100, 150, 205, 212, 300], "what was stored first is sure first");
+    assert_eq!(kept(sure + HOUR).await, [95, 100, 150, 205]);
+    assert_eq!(kept(MAY + 29 * 24 * HOUR).await, [95, 100, 150, 205]);
+    world.send("DELETE", &format!("/{alert}"), None).await;
+    assert_eq!(kept(MAY + 29 * 24 * HOUR).await, [0; 0], "no alert, no reason to keep it");
+}
+
 async fn two_that_look_at_once_tell_once(engine: Engine) {
     let world = World::on(engine).await;
     let alert = world.create(loud(5)).await;
@@ -403,6 +465,7 @@ on_both_engines![
     hooks_are_shown_to_operators_only,
     what_was_not_sent_to_a_former_hook_is_dropped,
     the_data_of_a_sensor_goes_with_its_alerts,
+    audio_is_kept_around_alerts_only,
     nothing_before_it_was_made_or_changed_counts,
     two_that_look_at_once_tell_once,
     quiet_hours_hold_and_tests_do_not_wait,

@@ -7,7 +7,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use antiphon_platform::blobs::{BlobError, Blobs};
+use antiphon_platform::blobs::{BlobError, Blobs, once};
 use antiphon_platform::clock::{Clock, Micros};
 use antiphon_platform::crash;
 use antiphon_platform::http::Problem;
@@ -15,8 +15,8 @@ use antiphon_platform::queue::{Message, Queue, QueueError, Topic};
 use bytes::Bytes;
 use prost::Message as _;
 
+use super::audio_key;
 use super::rows::Rows;
-use super::{audio_key, one_chunk};
 use crate::ids::{RecordingId, audio_digest};
 use crate::messages;
 use crate::sensors::Known;
@@ -113,7 +113,7 @@ impl Acceptor {
         let needs_blob = is_long || sensor.keeps_audio;
         if let Some(blobs) = self.blobs.as_ref().filter(|_| needs_blob) {
             let key = audio_key(id);
-            let stored = blobs.put(&key, one_chunk(offer.audio.clone()));
+            let stored = blobs.put(&key, once(offer.audio.clone()));
             within_bound(stored).await.unwrap_or_else(|late| Err(BlobError::Unavailable(late)))?;
             crash::point("accept.after-blob-before-publish");
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use antiphon_audio::decode::{Decoder, Limits};
-use antiphon_platform::blobs::{BlobError, Blobs};
+use antiphon_platform::blobs::{BlobError, Blobs, once};
 use antiphon_platform::cpu::Pool;
 use antiphon_platform::crash;
 use antiphon_platform::db::Reader;
@@ -15,7 +15,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::accept::{RECORDING_KIND, envelope};
 use super::cut::{PIECE_BYTES, Piece, Task, cut};
-use super::one_chunk;
 use crate::ids::{RecordingId, piece_message};
 use crate::messages;
 use crate::store::{Status, recording};
@@ -109,7 +108,7 @@ async fn keep_and_pass_on(
     trace: &str,
 ) -> Result<(), Failure> {
     if long.keep {
-        media.blobs.put(&long.blob, one_chunk(long.audio.clone())).await?;
+        media.blobs.put(&long.blob, once(long.audio.clone())).await?;
         crash::point("media.after-blob-before-publish");
     }
     let (start, lead_in, audio) = (long.start, long.lead_in, long.audio.to_vec());

@@ -9,9 +9,7 @@ pub mod routes;
 mod rows;
 mod upload;
 
-use antiphon_platform::blobs::ByteStream;
 use antiphon_platform::db::Statement;
-use bytes::Bytes;
 
 pub use accept::{AcceptError, Accepted, Acceptor, Offer};
 pub use rows::Rows;
@@ -32,8 +30,4 @@ pub fn audio_key(id: RecordingId) -> String {
     let id = id.to_string();
     // Two letters of a hash in front keep folders small.
     format!("recordings/{}/{id}", &id[1..3])
-}
-
-fn one_chunk(bytes: Bytes) -> ByteStream {
-    Box::pin(futures::stream::once(std::future::ready(Ok(bytes))))
 }

@@ -39,6 +39,8 @@ pub struct RecordingView {
     /// It failed, and what decoded before the fault is kept.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub partial: bool,
+    /// Its audio is kept and can be listened to, as far as the sensor's retention is as it was.
+    pub audio: bool,
 }
 
 impl From<Recording> for RecordingView {
@@ -59,6 +61,7 @@ impl From<Recording> for RecordingView {
             failed_at: recording.failed_at.map(time::format),
             reason: recording.reason,
             partial: recording.partial,
+            audio: recording.has_audio,
         }
     }
 }

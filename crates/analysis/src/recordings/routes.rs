@@ -5,8 +5,13 @@ use std::time::Duration;
 
 use antiphon_audio::{SNIFF_BYTES, sniff};
 use antiphon_identity::Principal;
+<<<<<<< HEAD
 use antiphon_platform::blobs::{BlobError, Blobs};
 use antiphon_platform::clock::{Micros, duration};
+=======
+use antiphon_platform::blobs::{BlobError, Blobs, collect};
+use antiphon_platform::clock::Micros;
+>>>>>>> evidence
 use antiphon_platform::db::Reader;
 use antiphon_platform::http::layers::trace_context;
 use antiphon_platform::http::ranges::serve_blob;
@@ -15,8 +20,6 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
-use bytes::Bytes;
-use futures::TryStreamExt;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -341,6 +344,9 @@ async fn list(
     Ok(Json(Page { items: page.items.into_iter().map(Into::into).collect(), next: page.next }))
 }
 
+/// Where to look when audio is not there.
+const RETENTION_SAYS: &str = "its retention says for how many days audio is kept, and whether only around alerts";
+
 /// The audio of a recording, whole or by range, while the sensor's retention keeps it.
 #[utoipa::path(
     get, path = "/api/v1/recordings/{id}/audio", tag = "recordings", operation_id = "get_recording_audio",
@@ -370,21 +376,16 @@ async fn audio(
     Params::parse(query.as_deref(), &[])?;
     let not_kept = || Problem::not_found(format!("sensor {} does not keep this recording's audio", found.source));
     if !sensors::keeps_audio(&mut api.reader.read().await?, &found.source).await? {
-        return Err(not_kept().hint(Some("its retention sets for how many days audio is kept")));
+        return Err(not_kept().hint(Some(RETENTION_SAYS)));
     }
     let key = audio_key(id);
     let head = match api.blobs.get(&key, Some(0..SNIFF_BYTES as u64)).await {
-        Ok(stream) => stream.try_fold(Vec::new(), collect).await?,
-        Err(BlobError::NotFound(_)) => return Err(not_kept()),
+        Ok(stream) => collect(stream).await?,
+        Err(BlobError::NotFound(_)) => return Err(not_kept().hint(Some(RETENTION_SAYS))),
         Err(error) => return Err(error.into()),
     };
     let media_type = sniff(&head).map_or("application/octet-stream", |format| format.media_type());
     let etag = HeaderValue::from_str(&format!("\"{id}\"")).map_err(|_| Problem::internal())?;
     let cache = HeaderValue::from_static("private, max-age=0, must-revalidate");
     serve_blob(api.blobs.as_ref(), &key, &headers, media_type, etag, cache).await
-}
-
-async fn collect(mut head: Vec<u8>, chunk: Bytes) -> Result<Vec<u8>, BlobError> {
-    head.extend_from_slice(&chunk);
-    Ok(head)
 }

@@ -65,6 +65,8 @@ pub struct Recording {
     pub plan_version: u32,
     /// Number of its pieces, once the last one is known.
     pub pieces: Option<u32>,
+    /// Its audio is kept, or was until the retention changed.
+    pub has_audio: bool,
 }
 
 /// What the accept path knows of a recording.
@@ -215,5 +217,6 @@ fn recording_of(row: &Row) -> Result<Recording, DbError> {
         partial: row.get(11)?,
         plan_version: row.get(12)?,
         pieces: row.get(13)?,
+        has_audio: row.get(14)?,
     })
 }

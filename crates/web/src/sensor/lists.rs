@@ -92,7 +92,7 @@ pub async fn recordings(
                                     th scope="row" { (words::when(visitor, &recording.start)) }
                                     td.number { @match recording.duration { Some(duration) => { (words::span((duration * 1e6) as Micros)) } None => { "–" } } }
                                     td { (recording.status) @if let Some(reason) = &recording.reason { ": " (reason) } }
-                                    @if kept { td { audio controls preload="none" src={ "/api/v1/recordings/" (recording.id) "/audio" } aria-label={ "Recording of " (recording.start) } {} } }
+                                    @if kept { td { @if recording.audio { audio controls preload="none" src={ "/api/v1/recordings/" (recording.id) "/audio" } aria-label={ "Recording of " (recording.start) } {} } @else { "not kept" } } }
                                 }
                             }
                         }
@@ -123,7 +123,7 @@ pub fn facts(visitor: &Visitor, sensor: &Sensor) -> Markup {
             } } }
             div { dt { "Keeps" } dd {
                 "seconds for " (days(sensor.retention.one_second_days)) ", scrolling pictures for " (words::counted(sensor.retention.preview_hours.into(), "hour"))
-                @if sensor.retention.audio_days > 0 { ", audio for " (days(sensor.retention.audio_days)) } @else { ", no audio" }
+                @if sensor.retention.audio_days > 0 { ", audio " @if let Some(seconds) = sensor.retention.audio_alert_seconds { "within " (words::counted(seconds.into(), "second")) " of an alert " } "for " (days(sensor.retention.audio_days)) } @else { ", no audio" }
                 ", minutes and coarser for ever"
             } }
             @if let Some(last) = &sensor.last_heard { div { dt { "Last heard" } dd { (words::when(visitor, last)) } } }

@@ -4,6 +4,7 @@ mod freeze;
 mod purge;
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use antiphon_platform::blobs::{BlobError, Blobs};
@@ -18,6 +19,7 @@ use super::error::StoreError;
 use super::lists::list;
 use super::sources::{SourceKind, sources_of_kind};
 use super::writer::DAY;
+use crate::alerts;
 
 pub use purge::{delete_sensor, delete_song};
 
@@ -59,6 +61,12 @@ pub struct Retention {
     /// Days for which audio is kept after it arrived, 0 (off) to 36,500.
     #[schema(example = 0)]
     pub audio_days: u32,
+    /// Only audio from so many seconds before an alert of this sensor is on to so many after it is kept for those days, the
+    /// rest for some hours, until it is sure that no alert will be on in it; 0 to 3,600. Null: all audio is kept for those
+    /// days. What was kept for an alert that is deleted, or whose change is forgotten after 400 days, goes with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = 60)]
+    pub audio_alert_seconds: Option<u32>,
     /// Privacy: of what this sensor hears, features are kept and nothing that can be listened to, not even of what could not be
     /// analysed. `audio_days` must be 0.
     #[schema(example = false)]
@@ -67,7 +75,7 @@ pub struct Retention {
 
 impl Default for Retention {
     fn default() -> Self {
-        Self { one_second_days: 90, preview_hours: 24, audio_days: 0, features_only: false }
+        Self { one_second_days: 90, preview_hours: 24, audio_days: 0, audio_alert_seconds: None, features_only: false }
     }
 }
 
@@ -81,12 +89,19 @@ impl Retention {
             ("one_second_days", self.one_second_days, 1, 36_500),
             ("preview_hours", self.preview_hours, 0, 876_000),
             ("audio_days", self.audio_days, 0, 36_500),
+            ("audio_alert_seconds", self.audio_alert_seconds.unwrap_or(0), 0, 3_600),
         ];
         for (name, value, least, most) in fields {
             if !(least..=most).contains(&value) {
                 let field = format!("retention.{name}");
                 return Err(Problem::bad_field(&field, format!("{field} must be {least} to {most}, not {value}")));
             }
+        }
+        if self.audio_alert_seconds.is_some() && !self.keeps_audio() {
+            return Err(Problem::bad_field(
+                "retention.audio_alert_seconds",
+                "retention.audio_days says for how many days audio around alerts is kept, and must be 1 or more with it",
+            ));
         }
         if self.features_only && self.keeps_audio() {
             return Err(Problem::bad_field(
@@ -195,9 +210,52 @@ pub async fn run(db: &Database, blobs: &Arc<dyn Blobs>, now: Micros) -> Result<(
     expire_audio(db, blobs, now).await
 }
 
+/// What is kept of a sensor's audio.
+struct KeptAudio {
+    /// For how long, in µs.
+    age: Micros,
+    /// Where only what is near alerts is: how near in µs, and the times that are so, in order.
+    near_alerts: Option<(Micros, Vec<(Micros, Micros)>)>,
+}
+
+impl KeptAudio {
+    async fn of(tx: &mut ReadTransaction, sensor: &str) -> Result<Self, DbError> {
+        let retention = retention_of(tx, sensor).await?;
+        let near_alerts = match retention.audio_alert_seconds {
+            Some(seconds) => {
+                let around = Micros::from(seconds) * SECOND;
+                Some((around, alerts::times_on(tx, sensor, around).await?))
+            }
+            None => None,
+        };
+        Ok(Self { age: Micros::from(retention.audio_days) * DAY, near_alerts })
+    }
+
+    /// Whether audio of `[start, finish)` may be let go at `now`.
+    fn is_over(&self, now: Micros, audio: &AudioTimes) -> bool {
+        if audio.accepted_at <= now - self.age {
+            return true;
+        }
+        let (Some((around, times)), Some(settled_at)) = (&self.near_alerts, audio.settled_at) else { return false };
+        // The first time that ends after the audio begins; of what could not be analysed the first moment counts.
+        let near = times.get(times.partition_point(|(_, to)| *to <= audio.start));
+        let is_near = near.is_some_and(|(from, _)| *from < audio.finish.max(audio.start + 1));
+        !is_near && settled_at <= now - alerts::UNDECIDED - around
+    }
+}
+
+/// When audio was heard and what became of it, in µs since 1970.
+struct AudioTimes {
+    start: Micros,
+    finish: Micros,
+    accepted_at: Micros,
+    /// When it was stored or failed.
+    settled_at: Option<Micros>,
+}
+
 /// Deletes audio that was kept long enough. The row changes after the blob is gone, so nothing is forgotten.
 async fn expire_audio(db: &Database, blobs: &Arc<dyn Blobs>, now: Micros) -> Result<(), RetentionError> {
-    let mut kept: HashMap<String, Retention> = HashMap::new();
+    let mut kept: HashMap<String, KeptAudio> = HashMap::new();
     let mut after = (i64::MIN, 0_i64);
     loop {
         let mut tx = db.read().await?;
@@ -206,12 +264,20 @@ async fn expire_audio(db: &Database, blobs: &Arc<dyn Blobs>, now: Micros) -> Res
         let mut gone = Vec::new();
         for row in &rows {
             after = (row.get(2)?, row.get(0)?);
-            let sensor: String = row.get(3)?;
-            if !kept.contains_key(&sensor) {
-                kept.insert(sensor.clone(), retention_of(&mut tx, &sensor).await?);
-            }
-            let days = kept.get(&sensor).map_or(0, |kept| kept.audio_days);
-            if after.0 <= now - i64::from(days) * DAY {
+            let times = AudioTimes {
+                start: row.get(4)?,
+                finish: row.get(5)?,
+                accepted_at: row.get(2)?,
+                settled_at: row.get(6)?,
+            };
+            let kept = match kept.entry(row.get(3)?) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => {
+                    let of = KeptAudio::of(&mut tx, new.key()).await?;
+                    new.insert(of)
+                }
+            };
+            if kept.is_over(now, &times) {
                 blobs.delete(&audio_of(row, 1)?).await?;
                 gone.push(after.1);
             }
