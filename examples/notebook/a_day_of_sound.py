@@ -23,7 +23,9 @@ SERVER = os.environ.get("ANTIPHON_SERVER", "http://127.0.0.1:8470")
 KEY = os.environ.get("ANTIPHON_KEY")  # not needed where reads are public
 HEADERS = {"Authorization": f"Bearer {KEY}"} if KEY else {}
 
-SENSOR, ZONE = os.environ.get("SENSOR", "street"), "Europe/Vienna"
+SENSOR = os.environ.get("SENSOR", "street")
+# Its days are those of its own zone.
+ZONE = json.load(urlopen(Request(f"{SERVER}/api/v1/sensors/{SENSOR}", headers=HEADERS)))["timezone"] or "UTC"
 START = pd.Timestamp(os.environ.get("DAY", "2026-05-01"), tz=ZONE)
 END = START + pd.DateOffset(days=1)
 FEATURES = f"{SERVER}/api/v1/sensors/{SENSOR}/features?from={START.isoformat()}&to={END.isoformat()}"
@@ -81,10 +83,8 @@ middle = local.dt.hour + 0.5
 axes.fill_between(middle, hours["level.a:l90"], hours["level.a:l10"], color="#9ecae1", label="L90 to L10")
 axes.plot(middle, hours["level.a"], color="#08519c", marker="o", markersize=4, label="mean (Leq)")
 axes.set(xlim=(0, 24), xticks=range(0, 25, 3), xlabel=f"hour of {START:%d %B %Y}, {ZONE}", ylabel="level.a [dBFS]")
-figure.legend(frameon=False, loc="outside upper right", ncols=2)
+legend = figure.legend(frameon=False, loc="outside upper right", ncols=2)
 axes.spines[["top", "right"]].set_visible(False)
-figure
-
 # %% [markdown]
 # The same from minutes, by hand: levels are logarithms, so their energies are averaged, and a minute of which only half
 # was heard counts half.
@@ -101,7 +101,7 @@ print(f"{len(hourly)} hours; largest difference to the server's: {difference:.4f
 # %% [markdown]
 # ## A spectrogram of the day
 #
-# Third-octave bands by the minute. What each column of a vector stands for, the algorithm tells; a band above what the
+# Third-octave bands by the minute, from midnight to midnight, or to now. What each column of a vector stands for, the algorithm tells; a band above what the
 # sensor could record is missing.
 
 # %%
@@ -118,13 +118,11 @@ axes = figure.subplots()
 axes.set_facecolor("#dddddd")  # what was not heard
 picture = axes.imshow(
     np.ma.masked_invalid(bands[columns].to_numpy().T), aspect="auto", origin="lower", interpolation="nearest",
-    extent=(0, 24, -0.5, len(columns) - 0.5), cmap="magma", vmin=-95, vmax=-25,
+    extent=(0, len(bands) / 60, -0.5, len(columns) - 0.5), cmap="magma", vmin=-95, vmax=-25,
 )
-axes.set(xticks=range(0, 25, 3), xlabel=f"hour of {START:%d %B %Y}, {ZONE}", ylabel="band [Hz]")
+axes.set(xlim=(0, 24), xticks=range(0, 25, 3), xlabel=f"hour of {START:%d %B %Y}, {ZONE}", ylabel="band [Hz]")
 axes.set_yticks(range(2, len(columns), 5), hertz[2::5])
-figure.colorbar(picture, label="dBFS", pad=0.01)
-figure
-
+bar = figure.colorbar(picture, label="dBFS", pad=0.01)
 # %% [markdown]
 # ## The loudest minutes
 #

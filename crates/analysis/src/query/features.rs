@@ -19,7 +19,7 @@ use super::format::{Format, gap_value};
 use super::heard::gaps;
 use super::request::{Request, known};
 use super::stream::{self, Page};
-use super::{Api, open};
+use super::{Api, open, schemas};
 use crate::descriptors::Known;
 use crate::store::{self, SourceKind};
 
@@ -50,7 +50,7 @@ struct FeaturePage {
     /// What the values of each row are.
     columns: Vec<ColumnInfo>,
     /// A row for each bucket (or frame): time, coverage, values or null.
-    #[schema(value_type = Vec<Vec<Object>>, example = json!([["2026-05-01T00:00:00.000000Z", 1.0, -31.2]]))]
+    #[schema(schema_with = schemas::rows)]
     rows: Vec<Vec<Value>>,
     /// What was not heard, from the first bucket of the page to that of the next.
     gaps: Vec<Gap>,

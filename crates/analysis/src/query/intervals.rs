@@ -23,7 +23,7 @@ use super::caching::Caching;
 use super::format::{Format, number, source_value, time_kind, time_value};
 use super::request::range;
 use super::select::full_name;
-use super::{Api, open};
+use super::{Api, open, schemas};
 use crate::descriptors::{Known, annotation_type};
 use crate::recordings::TITLE;
 use crate::store::{self, Source, SourceKind, StoredSummary, SummaryValue};
@@ -81,7 +81,7 @@ struct SummaryInfo {
     #[schema(example = "loudness.integrated")]
     name: String,
     /// A number, a word, or null.
-    #[schema(value_type = Option<f64>, example = -14.2)]
+    #[schema(schema_with = schemas::summary_value)]
     value: Value,
     /// Its unit.
     #[schema(example = "LUFS")]

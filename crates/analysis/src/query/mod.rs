@@ -19,6 +19,7 @@ mod noise;
 mod pieces;
 mod plans;
 mod request;
+mod schemas;
 pub(crate) mod seconds;
 mod select;
 pub mod staleness;

@@ -1,4 +1,4 @@
-//! deploy/sensor: the unit is one that systemd takes, shuts the sensor in, and starts a command that works.
+//! deploy/sensor, deploy/server: the units are ones that systemd takes, shut in what they start, and start commands that work.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod support;
@@ -6,23 +6,27 @@ mod support;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use support::MAY;
+use support::{Client, MAY, start};
 use support::beside::{Server, text};
 use support::recorder::{Account, RATE, microphone};
 
 /// What `systemd-analyze security` may find at most: 10 is a service that may do everything, 0 one that may do nothing.
 const MOST_EXPOSED: u32 = 2;
 
+/// A unit below `deploy`, and what it is called once it is installed: the sensor's as that of sensor `roof`.
+const UNITS: [(&str, &str); 2] =
+    [("sensor/antiphon-sensor@.service", "antiphon-sensor@roof.service"), ("server/antiphon.service", "antiphon.service")];
+
 fn deployed(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/sensor").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy").join(name);
     std::fs::read_to_string(path).unwrap()
 }
 
-/// The unit as sensor `roof`, with a program that is there; and `systemd-analyze` with arguments and it.
-fn analyze(arguments: &[&str]) -> Option<Output> {
+/// A unit with a program that is there; and `systemd-analyze` with arguments and it.
+fn analyze((file, name): (&str, &str), arguments: &[&str]) -> Option<Output> {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("antiphon-sensor@roof.service");
-    let unit = deployed("antiphon-sensor@.service");
+    let path = folder.path().join(name);
+    let unit = deployed(file);
     std::fs::write(&path, unit.replace("/usr/local/bin/antiphon", env!("CARGO_BIN_EXE_antiphon"))).unwrap();
     let output = Command::new("systemd-analyze").args(arguments).arg(&path).output();
     if output.is_err() {
@@ -32,25 +36,43 @@ fn analyze(arguments: &[&str]) -> Option<Output> {
 }
 
 #[test]
-fn systemd_takes_the_unit_without_a_word() {
-    let Some(output) = analyze(&["verify", "--man=no"]) else { return };
-    let said = text(&output.stderr);
-    // Units of the machine may be wrong in other ways.
-    let ours: Vec<&str> = said.lines().filter(|line| line.contains("antiphon")).collect();
-    assert!(output.status.success() && ours.is_empty(), "{said}");
+fn systemd_takes_the_units_without_a_word() {
+    for unit in UNITS {
+        let Some(output) = analyze(unit, &["verify", "--man=no"]) else { return };
+        let said = text(&output.stderr);
+        // Units of the machine may be wrong in other ways.
+        let ours: Vec<&str> = said.lines().filter(|line| line.contains("antiphon")).collect();
+        assert!(output.status.success() && ours.is_empty(), "{said}");
+    }
 }
 
 #[test]
-fn the_unit_shuts_the_sensor_in() {
+fn the_units_shut_in_what_they_start() {
     let threshold = format!("--threshold={}", MOST_EXPOSED * 10);
-    let Some(output) = analyze(&["security", "--offline=true", "--no-pager", &threshold]) else { return };
-    let said = text(&output.stdout);
-    assert!(output.status.success() && said.contains("Overall exposure level"), "{said}{}", text(&output.stderr));
+    for unit in UNITS {
+        let Some(output) = analyze(unit, &["security", "--offline=true", "--no-pager", &threshold]) else { return };
+        let said = text(&output.stdout);
+        assert!(output.status.success() && said.contains("Overall exposure level"), "{said}{}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn what_the_servers_unit_starts_is_ready_on_its_own_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let unit = deployed("server/antiphon.service");
+    let line = unit.lines().find_map(|line| line.strip_prefix("ExecStart=/usr/local/bin/antiphon ")).unwrap();
+    let line = line.replace("%S", folder.path().to_str().unwrap());
+    let words: Vec<&str> = line.split(' ').collect();
+    let data = folder.path().join("antiphon");
+    assert_eq!(words.last(), data.to_str().as_ref());
+    // Its settings come as those of /etc/antiphon/server.env do.
+    let up = start(&data, &words[..1], &[("ANTIPHON_HTTP__LISTEN", "127.0.0.1:0")]);
+    assert_eq!(Client::operator(&data).get(&format!("{}/api/v1/sensors", up.url())).unwrap().status, 200);
 }
 
 /// The words of the unit's command, as systemd would make them of the environment file and its own folders.
 fn command_line(environment: &[(String, String)], state: &Path, credentials: &Path) -> Vec<String> {
-    let unit = deployed("antiphon-sensor@.service");
+    let unit = deployed("sensor/antiphon-sensor@.service");
     let line = unit.lines().find_map(|line| line.strip_prefix("ExecStart=/usr/local/bin/antiphon ")).unwrap();
     let specifiers = [("%i", Path::new("roof")), ("%S", state), ("%d", credentials)];
     let variable = |name: &str| {
@@ -82,7 +104,7 @@ fn what_the_unit_starts_records_and_status_finds_it() {
     std::fs::write(credentials.join("key"), key).unwrap();
     // The environment file as it is delivered, with another microphone, in a time of its own.
     let file: PathBuf = microphone(folder, 1, 4);
-    let assignments = deployed("sensor.env");
+    let assignments = deployed("sensor/sensor.env");
     let assignments = assignments.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once('='));
     let environment: Vec<(String, String)> = assignments
         .map(|(name, value)| {
