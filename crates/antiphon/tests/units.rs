@@ -6,16 +6,18 @@ mod support;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use support::{Client, MAY, start};
 use support::beside::{Server, text};
 use support::recorder::{Account, RATE, microphone};
+use support::{Client, MAY, start};
 
 /// What `systemd-analyze security` may find at most: 10 is a service that may do everything, 0 one that may do nothing.
 const MOST_EXPOSED: u32 = 2;
 
 /// A unit below `deploy`, and what it is called once it is installed: the sensor's as that of sensor `roof`.
-const UNITS: [(&str, &str); 2] =
-    [("sensor/antiphon-sensor@.service", "antiphon-sensor@roof.service"), ("server/antiphon.service", "antiphon.service")];
+const UNITS: [(&str, &str); 2] = [
+    ("sensor/antiphon-sensor@.service", "antiphon-sensor@roof.service"),
+    ("server/antiphon.service", "antiphon.service"),
+];
 
 fn deployed(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy").join(name);

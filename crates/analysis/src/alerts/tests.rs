@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use antiphon_identity::Principal;
-use antiphon_platform::blobs::{Blobs, once};
 use antiphon_platform::blobs::folder::{Access, FolderBlobs};
+use antiphon_platform::blobs::{Blobs, once};
 use antiphon_platform::clock::{Clock, Micros, SECOND};
 use antiphon_platform::db::{Database, Engine, Statement};
 use antiphon_platform::disk;
@@ -23,8 +23,8 @@ use crate::ids::RecordingId;
 use crate::messages;
 use crate::plan::{History, sensor_default};
 use crate::recordings::audio_key;
-use crate::store::{Retention, recording, retention};
 use crate::store::tests::{MAY, Made, Store, on_both_engines};
+use crate::store::{Retention, recording, retention};
 
 /// A store with the sensor `roof`, and the routes of alerts for an operator.
 struct World {
