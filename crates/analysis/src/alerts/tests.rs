@@ -338,7 +338,7 @@ async fn audio_is_kept_around_alerts_only(engine: Engine) {
     for made in recordings[5..].iter().chain([&nothing]) {
         world.hear_all(&made.messages()).await;
     }
-    let told = [(String::from("on"), 100, 104, false), (String::from("off"), 200, 204, false)];
+    let told = [(String::from("on"), 100, 105, false), (String::from("off"), 200, 205, false)];
     assert_eq!(world.history(&alert).await, told);
 
     let all = [0, 90, 95, 100, 150, 205, 212, 300];
