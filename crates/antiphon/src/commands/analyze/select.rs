@@ -23,6 +23,27 @@ pub struct Column {
     pub dimension: usize,
 }
 
+/// One value of a whole file.
+#[derive(Clone, Debug)]
+pub struct Whole {
+    /// The name of its output: `rhythm.tempo`.
+    pub name: String,
+    /// Its algorithm.
+    pub descriptor: &'static Descriptor,
+    /// Its output.
+    pub output: &'static Output,
+}
+
+impl Whole {
+    /// Whether it is text, not a number.
+    pub fn is_text(&self) -> bool {
+        TEXTS.contains(&self.name.as_str())
+    }
+}
+
+/// The summaries that are text: a table has to know before the first file is read.
+const TEXTS: [&str; 4] = ["fingerprint.chromaprint", "key.alternatives", "key.key", "rhythm.alternatives"];
+
 /// What to compute and what to print.
 #[derive(Debug, Default)]
 pub struct Selection {
@@ -30,6 +51,10 @@ pub struct Selection {
     pub items: Vec<Item>,
     /// Values over time.
     pub columns: Vec<Column>,
+    /// Values of the whole.
+    pub summaries: Vec<Whole>,
+    /// Names of outputs that are intervals.
+    pub annotations: Vec<String>,
 }
 
 /// The outputs and columns behind comma lists of features and stats. Without features it is everything that algorithms
@@ -65,6 +90,13 @@ pub fn select(features: Option<&str>, stats: Option<&str>) -> Result<Selection> 
 }
 
 impl Selection {
+    /// The columns of a whole file that no summary says better, with their places among all columns: where there is a
+    /// summary of the same name, that is the value of the whole.
+    pub fn not_summed_up(&self) -> impl Iterator<Item = (usize, &Column)> {
+        let is_summed_up = |column: &Column| self.summaries.iter().any(|summary| summary.name == column.name);
+        self.columns.iter().enumerate().filter(move |(_, column)| !is_summed_up(column))
+    }
+
     fn add(&mut self, descriptor: &'static Descriptor, output: &'static Output, stats: &[&str]) {
         let item = match self.items.iter_mut().find(|item| item.algorithm == descriptor.name) {
             Some(item) => item,
@@ -79,6 +111,12 @@ impl Selection {
             return;
         }
         item.outputs.push(output.name.to_owned());
+        if output.has_summary() {
+            self.summaries.push(Whole { name: full_name(descriptor, output), descriptor, output });
+        }
+        if let Kind::Annotation { .. } = output.kind {
+            self.annotations.push(full_name(descriptor, output));
+        }
         let Some(series) = series(output).filter(|series| series.aggregate != Aggregate::Preview) else { return };
         let mut stored: Vec<&str> = stats.iter().copied().filter(|stat| series.layer_of(stat).is_some()).collect();
         if stored.is_empty() {
