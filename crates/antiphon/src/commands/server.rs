@@ -259,6 +259,14 @@ impl Server {
             .map(|answer| answer.json())
     }
 
+    /// PATCH of JSON; the answer as JSON.
+    pub fn patch(&self, path: &str, body: &Value) -> Result<Value, RequestError> {
+        let text = body.to_string();
+        let request = http::Request::patch(self.url(path)).header("content-type", "application/json");
+        self.send(request, SendBody::from_reader(&mut text.as_bytes()), Some(text.len() as u64))
+            .map(|answer| answer.json())
+    }
+
     /// POST without a body.
     pub fn post_empty(&self, path: &str) -> Result<Value, RequestError> {
         let request = http::Request::post(self.url(path));

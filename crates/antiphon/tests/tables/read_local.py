@@ -12,9 +12,28 @@ import pyarrow.ipc
 import pyarrow.parquet as pq
 
 
+def whole(line: dict) -> dict:
+    """Values of a whole file by name: of its columns, unless there is a summary of that name, and of its summaries."""
+    summaries = {summary["name"]: summary["value"] for summary in line["summary"]}
+    columns = dict(zip((column["name"] for column in line["columns"]), line["rows"][0]))
+    return {name: value for name, value in columns.items() if name not in summaries} | summaries
+
+
+def columns_of(line: dict, is_whole: bool) -> list:
+    """What is told of each column of values."""
+    columns = [column for column in line["columns"] if column["name"] != "time"]
+    if not is_whole:
+        return columns
+    summaries = [{"name": summary["name"], "unit": summary["unit"]} for summary in line["summary"]]
+    names = [summary["name"] for summary in summaries]
+    return [column for column in columns if column["name"] not in names] + summaries
+
+
 def rows_of(lines: list, is_whole: bool):
     """File, µs, and values of each row of JSON."""
     for line in lines:
+        if is_whole:
+            line = line | {"rows": [list(whole(line).values())]}
         for row in line["rows"]:
             time = line["duration"] if is_whole else row[0]
             values = row if is_whole else row[1:]
@@ -25,7 +44,7 @@ def rows_of(lines: list, is_whole: bool):
 def check(folder: Path, name: str, time: str) -> tuple:
     lines = [json.loads(line) for line in (folder / f"{name}.jsonl").read_text().splitlines()]
     expected = list(rows_of(lines, name == "whole"))
-    columns = [column for column in lines[0]["columns"] if column["name"] != "time"]
+    columns = columns_of(lines[0], name == "whole")
     names = ["file", time, *(column["name"] for column in columns)]
     arrow = pa.ipc.open_stream((folder / f"{name}.arrow").read_bytes()).read_all()
     parquet = pq.read_table(folder / f"{name}.parquet")
@@ -34,7 +53,7 @@ def check(folder: Path, name: str, time: str) -> tuple:
         assert table.schema.field(time).type == pa.duration("us") and table.schema.field("file").type == pa.string()
         for column in columns:
             told = table.schema.field(column["name"]).metadata
-            facts = {key.encode(): str(column[key]).encode() for key in ("unit", "version", "feature", "stat")}
+            facts = {key.encode(): str(column[key]).encode() for key in ("unit", "version", "feature", "stat") if key in column}
             assert {key: told[key] for key in facts} == facts, column
         numbers = table.set_column(1, time, table[time].cast(pa.int64()))
         assert [list(row.values()) for row in numbers.to_pylist()] == expected

@@ -26,8 +26,9 @@ use select::{Selection, select};
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "The numbers are those that a server would give for these files as songs. `table` shows each file by itself; `csv` has \
-                  one header and a column `file`, and so have `arrow` and `parquet`, which tell units and versions too; `json` has one object a \
-                  line for each file, with its annotations and summaries.\n\nExit codes: 0 all analysed, 1 some could not be (each is named with its reason), 2 could not \
+                  one header and a column `file`, and so have `arrow` and `parquet`, which tell units and versions too; of whole files their \
+                  columns are those of `table`, tempo and key among them. `json` has one object a line for each file, with its \
+                  annotations and summaries.\n\nExit codes: 0 all analysed, 1 some could not be (each is named with its reason), 2 could not \
                   run.\n\nExamples:\n  antiphon analyze song.flac\n  antiphon analyze *.wav --features level.a,loudness --stat leq,max,l90 \\\n      --format csv --out levels.csv\n  \
                   antiphon analyze song.flac --features mel --resolution 1s --format json\n  \
                   antiphon analyze song.flac --plot song.svg"
@@ -97,7 +98,9 @@ pub fn run(arguments: Arguments, globals: &Globals) -> Result<ExitCode> {
             bar.suspend(|| eprintln!("{name}: only the first {:.3} s: {broken}", found.duration));
         }
         let bytes = match (&mut writer, format) {
-            (Some(writer), _) => writer.write(print::batch(&table, &name, &found, arguments.resolution)?)?,
+            (Some(writer), _) => {
+                writer.write(print::batch(&table, &name, &found, &selection, arguments.resolution)?)?
+            }
             (None, Format::Json) => print::json(&name, &found, &selection, arguments.resolution)?.into_bytes(),
             (None, _) => print::people(&name, &found, &selection, arguments.resolution).into_bytes(),
         };
@@ -108,6 +111,11 @@ pub fn run(arguments: Arguments, globals: &Globals) -> Result<ExitCode> {
     }
     target.finish()?;
     bar.finish_and_clear();
+    if format != Format::Json
+        && let Some(left_out) = print::left_out(&selection, arguments.resolution, format.of_table().is_some())
+    {
+        eprintln!("{left_out}");
+    }
     Ok(if refused { ExitCode::from(1) } else { ExitCode::SUCCESS })
 }
 
@@ -116,6 +124,14 @@ fn draw(files: &[PathBuf], target: &Path) -> Result<ExitCode> {
     let [file] = files else {
         bail!("--plot draws one file, not {}; run it once for each", files.len());
     };
+    let ending = target.extension().map(|ending| ending.to_string_lossy().to_lowercase());
+    if ending.is_some_and(|ending| ending != "svg") {
+        bail!(
+            "--plot {}: the picture is SVG; name a file such as {}",
+            target.display(),
+            target.with_extension("svg").display()
+        );
+    }
     let picture = match plot::picture(file) {
         Ok(picture) => picture,
         Err(error) => {

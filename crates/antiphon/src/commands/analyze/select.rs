@@ -23,6 +23,27 @@ pub struct Column {
     pub dimension: usize,
 }
 
+/// One value of a whole file.
+#[derive(Clone, Debug)]
+pub struct Whole {
+    /// The name of its output: `rhythm.tempo`.
+    pub name: String,
+    /// Its algorithm.
+    pub descriptor: &'static Descriptor,
+    /// Its output.
+    pub output: &'static Output,
+}
+
+impl Whole {
+    /// Whether it is text, not a number.
+    pub fn is_text(&self) -> bool {
+        TEXTS.contains(&self.name.as_str())
+    }
+}
+
+/// The summaries that are text: a table has to know before the first file is read.
+const TEXTS: [&str; 4] = ["fingerprint.chromaprint", "key.alternatives", "key.key", "rhythm.alternatives"];
+
 /// What to compute and what to print.
 #[derive(Debug, Default)]
 pub struct Selection {
@@ -30,6 +51,10 @@ pub struct Selection {
     pub items: Vec<Item>,
     /// Values over time.
     pub columns: Vec<Column>,
+    /// Values of the whole.
+    pub summaries: Vec<Whole>,
+    /// Names of outputs that are intervals.
+    pub annotations: Vec<String>,
 }
 
 /// The outputs and columns behind comma lists of features and stats. Without features it is everything that algorithms
@@ -65,6 +90,13 @@ pub fn select(features: Option<&str>, stats: Option<&str>) -> Result<Selection> 
 }
 
 impl Selection {
+    /// The columns of a whole file that no summary says better, with their places among all columns: where there is a
+    /// summary of the same name, that is the value of the whole.
+    pub fn not_summed_up(&self) -> impl Iterator<Item = (usize, &Column)> {
+        let is_summed_up = |column: &Column| self.summaries.iter().any(|summary| summary.name == column.name);
+        self.columns.iter().enumerate().filter(move |(_, column)| !is_summed_up(column))
+    }
+
     fn add(&mut self, descriptor: &'static Descriptor, output: &'static Output, stats: &[&str]) {
         let item = match self.items.iter_mut().find(|item| item.algorithm == descriptor.name) {
             Some(item) => item,
@@ -79,6 +111,12 @@ impl Selection {
             return;
         }
         item.outputs.push(output.name.to_owned());
+        if output.has_summary() {
+            self.summaries.push(Whole { name: full_name(descriptor, output), descriptor, output });
+        }
+        if let Kind::Annotation { .. } = output.kind {
+            self.annotations.push(full_name(descriptor, output));
+        }
         let Some(series) = series(output).filter(|series| series.aggregate != Aggregate::Preview) else { return };
         let mut stored: Vec<&str> = stats.iter().copied().filter(|stat| series.layer_of(stat).is_some()).collect();
         if stored.is_empty() {
@@ -144,12 +182,33 @@ fn named(name: &str) -> Result<Vec<(&'static Descriptor, &'static Output)>> {
         let found = all().filter(|(descriptor, output)| set.computes(descriptor, output) && !is_picture(output));
         return Ok(found.collect());
     }
+    let same = same_word(name);
+    if !same.is_empty() {
+        bail!("there is no feature {name:?}; there is {}, and `antiphon algorithms` lists all", same.join(" and "));
+    }
     let names: Vec<String> = all()
         .flat_map(|(descriptor, output)| [full_name(descriptor, output), descriptor.name.to_owned()])
         .chain(SETS.iter().map(|set| set.name.to_owned()))
         .collect();
     let hint = nearest(name, names.iter().map(String::as_str)).unwrap_or("level");
     bail!("there is no feature {name:?}; the nearest is {hint:?}, and `antiphon algorithms` lists all")
+}
+
+/// Outputs that a word means without being their name: it is the last part of it, or else their unit. Those that are computed by
+/// default come first.
+fn same_word(word: &str) -> Vec<String> {
+    const MOST: usize = 2;
+    let named = |is_meant: &dyn Fn(&Output) -> bool| -> Vec<String> {
+        let mut found: Vec<_> = all().filter(|(_, output)| is_meant(output)).collect();
+        found.sort_by_key(|(_, output)| !output.default);
+        found
+            .into_iter()
+            .take(MOST)
+            .map(|(descriptor, output)| format!("{:?}", full_name(descriptor, output)))
+            .collect()
+    };
+    let by_name = named(&|output| output.name.eq_ignore_ascii_case(word));
+    if by_name.is_empty() { named(&|output| output.unit.eq_ignore_ascii_case(word)) } else { by_name }
 }
 
 #[cfg(test)]
@@ -174,6 +233,8 @@ mod tests {
     fn unknown_names_are_refused_with_the_nearest() {
         let error = |features, stats| select(Some(features), stats).unwrap_err().to_string();
         assert!(error("levle", None).contains("\"level\""), "{}", error("levle", None));
+        assert!(error("tempo", None).contains("there is \"rhythm.tempo\""), "{}", error("tempo", None));
+        assert!(error("bpm", None).contains("\"rhythm.tempo\""), "{}", error("bpm", None));
         assert!(error("soundscpae", None).contains("\"soundscape\""));
         assert!(error("level.a", Some("l100")).contains("l100"));
         assert!(select(Some(""), None).is_err());

@@ -18,7 +18,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::Subcommand;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::output::{print_json, print_json_list, print_line, print_table, rows};
 use super::server::{Server, ServerOptions, encoded};
@@ -29,7 +29,7 @@ const PATH: &str = "/api/v1/sensors";
 /// Options of `antiphon sensor`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  antiphon sensor add roof > roof.key\n  antiphon sensor list\n  antiphon sensor record roof --input alsa:plughw:1\n  antiphon sensor status roof\n  antiphon sensor simulate roof --duration 60"
+    after_help = "Examples:\n  antiphon sensor add roof > roof.key\n  antiphon sensor set roof --calibration 110\n  antiphon sensor list\n  antiphon sensor record roof --input alsa:plughw:1\n  antiphon sensor status roof\n  antiphon sensor simulate roof --duration 60"
 )]
 pub struct Arguments {
     #[command(subcommand)]
@@ -41,26 +41,26 @@ enum Command {
     /// Add a sensor; its key is printed once and not kept.
     #[command(
         after_help = "Examples:\n  antiphon sensor add roof > roof.key\n  antiphon sensor add river-2 --name \"River, north bank\" --latitude 48.2 --longitude 16.4 \\\n      --timezone Europe/Vienna\n  \
-                      antiphon sensor add street --plan level-only"
+                      antiphon sensor add street --plan level-only --calibration 110"
     )]
     Add {
         /// Its id: letters a-z, digits and dashes.
         id: String,
-        /// What people call it.
-        #[arg(long, value_name = "TEXT")]
-        name: Option<String>,
-        /// Degrees north.
-        #[arg(long, allow_negative_numbers = true, requires = "longitude")]
-        latitude: Option<f64>,
-        /// Degrees east.
-        #[arg(long, allow_negative_numbers = true, requires = "latitude")]
-        longitude: Option<f64>,
-        /// The IANA zone whose days count for it.
-        #[arg(long, value_name = "ZONE")]
-        timezone: Option<String>,
-        /// What its audio is analysed by, such as soundscape (`antiphon plans`), with commas between several.
-        #[arg(long, value_name = "LIST")]
-        plan: Option<String>,
+        #[command(flatten)]
+        described: Described,
+        #[command(flatten)]
+        server: ServerOptions,
+    },
+    /// Change what is said of a sensor; what is not named stays as it is.
+    #[command(
+        after_help = "Plan and calibration count for what is heard from now on.\n\nExamples:\n  antiphon sensor set roof --calibration 110\n  \
+                      antiphon sensor set roof --plan soundscape --timezone Europe/Vienna"
+    )]
+    Set {
+        /// The sensor's id.
+        id: String,
+        #[command(flatten)]
+        described: Described,
         #[command(flatten)]
         server: ServerOptions,
     },
@@ -99,24 +99,67 @@ enum Command {
     Simulate(simulate::Arguments),
 }
 
+/// What can be said of a sensor.
+#[derive(Debug, clap::Args)]
+struct Described {
+    /// What people call it.
+    #[arg(long, value_name = "TEXT")]
+    name: Option<String>,
+    /// Degrees north.
+    #[arg(long, value_name = "DEGREES", allow_negative_numbers = true, requires = "longitude")]
+    latitude: Option<f64>,
+    /// Degrees east.
+    #[arg(long, value_name = "DEGREES", allow_negative_numbers = true, requires = "latitude")]
+    longitude: Option<f64>,
+    /// The IANA zone whose days count for it.
+    #[arg(long, value_name = "ZONE")]
+    timezone: Option<String>,
+    /// The level of a full-scale mean square of 1, in dB re 20 µPa: levels are then dB; without it they are dBFS.
+    #[arg(long, value_name = "DB", allow_negative_numbers = true)]
+    calibration: Option<f64>,
+    /// What its audio is analysed by, such as soundscape (`antiphon plans`), with commas between several.
+    #[arg(long, value_name = "LIST")]
+    plan: Option<String>,
+}
+
+impl Described {
+    /// What was said, as members of a request.
+    fn members(self) -> Map<String, Value> {
+        let members = [
+            ("name", self.name.map(Value::from)),
+            ("latitude", self.latitude.map(Value::from)),
+            ("longitude", self.longitude.map(Value::from)),
+            ("timezone", self.timezone.map(Value::from)),
+            ("calibration", self.calibration.map(Value::from)),
+            ("plan", self.plan.map(Value::from)),
+        ];
+        members.into_iter().filter_map(|(member, value)| Some((member.to_owned(), value?))).collect()
+    }
+}
+
 /// Runs `antiphon sensor`.
 pub fn run(arguments: Arguments, globals: &Globals) -> Result<ExitCode> {
     match arguments.command {
-        Command::Add { id, name, latitude, longitude, timezone, plan, server } => {
-            let mut sensor = json!({"id": id});
-            let members = [
-                ("name", name.map(Value::from)),
-                ("latitude", latitude.map(Value::from)),
-                ("longitude", longitude.map(Value::from)),
-                ("timezone", timezone.map(Value::from)),
-                ("plan", plan.map(Value::from)),
-            ];
-            for (member, value) in members {
-                if let Some(value) = value {
-                    sensor[member] = value;
-                }
+        Command::Add { id, described, server } => {
+            let mut sensor = described.members();
+            sensor.insert(String::from("id"), id.into());
+            print_key(&Server::find(&server, globals)?.post(PATH, &sensor.into())?, globals)?;
+        }
+        Command::Set { id, described, server } => {
+            let change = described.members();
+            if change.is_empty() {
+                bail!(
+                    "say what to change of {id}, such as --calibration 110; `antiphon sensor set --help` lists it all"
+                );
             }
-            print_key(&Server::find(&server, globals)?.post(PATH, &sensor)?, globals)?;
+            let said: Vec<&str> = change.keys().map(String::as_str).collect();
+            let said = said.join(", ");
+            let sensor = Server::find(&server, globals)?.patch(&format!("{PATH}/{}", encoded(&id)), &change.into())?;
+            if globals.json {
+                print_json(&sensor)?;
+            } else {
+                eprintln!("changed of {id}: {said}");
+            }
         }
         Command::List { server } => {
             let sensors = Server::find(&server, globals)?.get_all(PATH)?;
