@@ -23,6 +23,7 @@ pub(crate) mod seconds;
 mod select;
 pub mod staleness;
 mod stream;
+mod summaries;
 #[cfg(test)]
 mod tests;
 
@@ -76,6 +77,7 @@ pub fn router(api: Api) -> OpenApiRouter {
         .merge(live::routes())
         .merge(algorithms::routes())
         .merge(plans::routes())
+        .merge(summaries::routes())
         .with_state(api)
 }
 
