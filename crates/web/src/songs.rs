@@ -148,7 +148,7 @@ fn form(asked: &Asked) -> Markup {
         form.find.choose action="/songs" role="search" {
             label for="query" { "Search" }
             input #query type="search" name="query" value=[asked.text.as_deref()] placeholder="title, artist, album" maxlength="200";
-            span.ends { label { "BPM" } (tempo("from", "BPM at least", &asked.slowest)) (tempo("to", "BPM at most", &asked.fastest)) }
+            span.ends { span.quiet { "BPM" } (tempo("from", "BPM at least", &asked.slowest)) (tempo("to", "BPM at most", &asked.fastest)) }
             select name="key" aria-label="Key" {
                 option value="" { "any key" }
                 @for name in keys(MAJOR, "major").iter().chain(&keys(MINOR, "minor")) {
