@@ -56,6 +56,8 @@ pub enum Command {
     Run(launch::RunArguments),
     /// Upload files and folders as songs.
     Ingest(commands::ingest::Arguments),
+    /// List songs with tempo, key and loudness; show and delete them.
+    Songs(commands::songs::Arguments),
     /// Compute features of local files, without a server.
     Analyze(commands::analyze::Arguments),
     /// Show the registry of algorithms.
@@ -89,6 +91,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Up(arguments) => launch::up(&arguments, globals),
         Command::Run(arguments) => launch::run(&arguments, globals),
         Command::Ingest(arguments) => commands::ingest::run(arguments, globals),
+        Command::Songs(arguments) => commands::songs::run(arguments, globals),
         Command::Analyze(arguments) => commands::analyze::run(arguments, globals),
         Command::Algorithms(arguments) => commands::algorithms::run(arguments, globals),
         Command::Plans(arguments) => commands::plans::run(arguments, globals),

@@ -56,6 +56,48 @@ fn ingest_says_what_became_of_each_file() {
 }
 
 #[test]
+fn songs_are_listed_with_tempo_and_key_and_found_by_them() {
+    let server = Server::start();
+    let music = server.folder.path().join("music");
+    std::fs::create_dir_all(&music).unwrap();
+    // Ten seconds of a tone that comes and goes: enough for every value there is.
+    std::fs::write(music.join("first.wav"), wav(1, 16_000, 160_000)).unwrap();
+    std::fs::write(music.join("second.wav"), wav(2, 16_000, 16_000)).unwrap();
+    assert_eq!(server.run(&["ingest", music.to_str().unwrap()]).status.code(), Some(0));
+    let songs = |more: &[&str]| -> Vec<Value> {
+        let listed = server.run(&[&["songs", "--json"], more].concat());
+        assert_eq!(listed.status.code(), Some(0), "{more:?}: {}", text(&listed.stderr));
+        serde_json::from_slice::<Value>(&listed.stdout).unwrap()["items"].as_array().unwrap().clone()
+    };
+    let titles =
+        |songs: Vec<Value>| songs.iter().map(|song| song["title"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+    let all = songs(&["--sort", "title"]);
+    assert_eq!(titles(all.clone()), ["first", "second"]);
+    assert!(all[0]["loudness"].is_number() && all[0]["duration"] == 10.0, "{all:?}");
+    if let Some(key) = all[0]["key"].as_str() {
+        assert!(titles(songs(&["--key", key])).contains(&String::from("first")));
+    }
+    assert_eq!(titles(songs(&["--query", "SECOND"])), ["second"]);
+    assert_eq!(titles(songs(&["--tempo", "990-999"])), [""; 0]);
+    if let Some(tempo) = all[0]["tempo"].as_f64() {
+        let around = format!("{}-{}", tempo.floor(), tempo.ceil());
+        assert!(titles(songs(&["--tempo", &around])).contains(&String::from("first")));
+    }
+    let csv = text(&server.run(&["songs", "--format", "csv"]).stdout);
+    assert!(csv.starts_with("title,artist,album,duration,tempo,key,loudness,id\n"), "{csv}");
+    let people = text(&server.run(&["songs"]).stdout);
+    assert!(people.contains("LUFS") && people.contains("0:10"), "{people}");
+    let wrong = server.run(&["songs", "--tempo", "fast"]);
+    assert!(wrong.status.code() == Some(2) && text(&wrong.stderr).contains("100..130"), "{}", text(&wrong.stderr));
+    let id = all[0]["id"].as_str().unwrap();
+    let shown = text(&server.run(&["songs", "show", id]).stdout);
+    assert!(shown.contains("first") && shown.contains("loudness.integrated"), "{shown}");
+    assert_eq!(server.run(&["songs", "delete", id]).status.code(), Some(0));
+    assert_eq!(titles(songs(&[])), ["second"]);
+    assert_eq!(server.run(&["songs", "delete", id]).status.code(), Some(2));
+}
+
+#[test]
 fn keys_are_printed_alone_and_taken_from_file_or_environment() {
     let server = Server::start();
     let made = server.run(&["sensor", "add", "roof", "--name", "On the roof"]);

@@ -110,6 +110,10 @@ fn pages_say_the_facts_without_scripts_and_names_do_nothing() {
 
     let songs = text(&visitor.get("/songs"));
     assert!(songs.contains(&format!("/songs/{}", heard.song)) && songs.contains("0:12"), "{songs}");
+    assert!(songs.contains("BPM") && songs.contains("LUFS") && songs.contains("any key"), "{songs}");
+    let none = text(&visitor.get("/songs?from=990&key=F%23+minor"));
+    assert!(none.contains("No song is like that") && !none.contains(&heard.song), "{none}");
+    assert_eq!(visitor.get("/songs?from=fast").status, 400);
     let song = text(&visitor.get(&format!("/songs/{}", heard.song)));
     for (place, page) in [("songs", &songs), ("song", &song)] {
         for (_, tag) in WICKED {

@@ -53,7 +53,7 @@ fn field(field: &Field) -> arrow_schema::Field {
         Kind::Number => DataType::Float64,
         Kind::Value => DataType::Float32,
         Kind::Count => DataType::UInt32,
-        Kind::Text => DataType::Utf8,
+        Kind::Text | Kind::Words => DataType::Utf8,
     };
     // The type tells the unit of times.
     let unit = field.unit.clone().filter(|_| !matches!(field.kind, Kind::Instant | Kind::Elapsed));
@@ -65,7 +65,7 @@ fn field(field: &Field) -> arrow_schema::Field {
     ];
     let metadata: HashMap<String, String> =
         facts.into_iter().filter_map(|(name, fact)| Some((name.to_owned(), fact?))).collect();
-    arrow_schema::Field::new(&field.name, data_type, field.kind == Kind::Value).with_metadata(metadata)
+    arrow_schema::Field::new(&field.name, data_type, field.kind.has_gaps()).with_metadata(metadata)
 }
 
 fn array(column: &Column, kind: Kind) -> ArrayRef {
@@ -78,6 +78,7 @@ fn array(column: &Column, kind: Kind) -> ArrayRef {
         (Column::Values(values), _) => Arc::new(Float32Array::from(values.clone())),
         (Column::Counts(values), _) => Arc::new(UInt32Array::from(values.clone())),
         (Column::Texts(values), _) => Arc::new(StringArray::from_iter_values(values)),
+        (Column::Words(values), _) => Arc::new(StringArray::from_iter(values)),
     }
 }
 

@@ -35,6 +35,15 @@ pub enum Kind {
     Count,
     /// Text.
     Text,
+    /// Text that may not exist.
+    Words,
+}
+
+impl Kind {
+    /// Whether some of the values may not exist.
+    fn has_gaps(self) -> bool {
+        matches!(self, Self::Value | Self::Words)
+    }
 }
 
 /// A column: its name, the type of its values, and what they are.
@@ -134,6 +143,8 @@ pub enum Column {
     Counts(Vec<u32>),
     /// Of [`Kind::Text`].
     Texts(Vec<String>),
+    /// Of [`Kind::Words`].
+    Words(Vec<Option<String>>),
 }
 
 impl Column {
@@ -149,6 +160,7 @@ impl Column {
             Self::Values(values) => values.len(),
             Self::Counts(values) => values.len(),
             Self::Texts(values) => values.len(),
+            Self::Words(values) => values.len(),
         }
     }
 
@@ -160,6 +172,7 @@ impl Column {
                 | (Self::Values(_), Kind::Value)
                 | (Self::Counts(_), Kind::Count)
                 | (Self::Texts(_), Kind::Text)
+                | (Self::Words(_), Kind::Words)
         )
     }
 }

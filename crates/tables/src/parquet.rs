@@ -87,9 +87,9 @@ fn column_type(field: &Field) -> Result<TypePtr, ParquetError> {
         Kind::Number => (Physical::DOUBLE, None),
         Kind::Value => (Physical::FLOAT, None),
         Kind::Count => (Physical::INT32, Some(LogicalType::integer(32, false))),
-        Kind::Text => (Physical::BYTE_ARRAY, Some(LogicalType::String)),
+        Kind::Text | Kind::Words => (Physical::BYTE_ARRAY, Some(LogicalType::String)),
     };
-    let repetition = if field.kind == Kind::Value { Repetition::OPTIONAL } else { Repetition::REQUIRED };
+    let repetition = if field.kind.has_gaps() { Repetition::OPTIONAL } else { Repetition::REQUIRED };
     let column = Type::primitive_type_builder(&field.name, physical).with_logical_type(logical);
     Ok(Arc::new(column.with_repetition(repetition).build()?))
 }
@@ -115,7 +115,7 @@ fn properties(table: &Table) -> Result<WriterProperties, TableError> {
         properties = match field.kind {
             // Times are equally far apart, nearly always.
             Kind::Instant | Kind::Elapsed => properties.set_column_encoding(column, Encoding::DELTA_BINARY_PACKED),
-            Kind::Text | Kind::Number => properties.set_column_dictionary_enabled(column, true),
+            Kind::Text | Kind::Words | Kind::Number => properties.set_column_dictionary_enabled(column, true),
             Kind::Value | Kind::Count => properties,
         };
     }
@@ -127,7 +127,7 @@ fn write_column(writer: &mut SerializedColumnWriter<'_>, column: &Column) -> Res
         Column::Micros(values) => writer.typed::<Int64Type>().write_batch(values, None, None)?,
         Column::Numbers(values) => writer.typed::<DoubleType>().write_batch(values, None, None)?,
         Column::Values(values) => {
-            let is_there: Vec<i16> = values.iter().map(|value| i16::from(value.is_some())).collect();
+            let is_there = is_there(values);
             let there: Vec<f32> = values.iter().flatten().copied().collect();
             writer.typed::<FloatType>().write_batch(&there, Some(&is_there), None)?
         }
@@ -140,8 +140,17 @@ fn write_column(writer: &mut SerializedColumnWriter<'_>, column: &Column) -> Res
             let values: Vec<ByteArray> = values.iter().map(|value| ByteArray::from(value.as_str())).collect();
             writer.typed::<ByteArrayType>().write_batch(&values, None, None)?
         }
+        Column::Words(values) => {
+            let there: Vec<ByteArray> = values.iter().flatten().map(|value| ByteArray::from(value.as_str())).collect();
+            writer.typed::<ByteArrayType>().write_batch(&there, Some(&is_there(values)), None)?
+        }
     };
     Ok(())
+}
+
+/// The definition levels of values that may not exist.
+fn is_there<T>(values: &[Option<T>]) -> Vec<i16> {
+    values.iter().map(|value| i16::from(value.is_some())).collect()
 }
 
 impl From<ParquetError> for TableError {

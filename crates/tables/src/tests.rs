@@ -159,6 +159,29 @@ fn what_is_not_finite_does_not_exist() {
 }
 
 #[test]
+fn words_that_do_not_exist_are_told_from_empty_ones() {
+    let table = Arc::new(Table { fields: vec![Field::new("key", Kind::Words)], facts: Vec::new() });
+    let words = [Some(String::from("A minor")), None, Some(String::new())];
+    let rows = || table.batch(vec![Column::Words(words.to_vec())]).unwrap();
+    assert_eq!(rows().json_rows(true), r#"["A minor"],[null],[""]"#);
+    let file = |format| {
+        let mut writer = Writer::new(format, &table).unwrap();
+        let mut bytes = writer.write(rows()).unwrap();
+        bytes.extend(writer.finish().unwrap());
+        bytes
+    };
+    assert_eq!(file(Format::Csv), b"key\nA minor\n\n\n");
+    let arrow = file(Format::Arrow);
+    let batch = StreamReader::try_new(arrow.as_slice(), None).unwrap().next().unwrap().unwrap();
+    let found: Vec<Option<&str>> = batch.column(0).as_string::<i32>().iter().collect();
+    assert_eq!(found, [Some("A minor"), None, Some("")]);
+    let parquet = parquet_reader(file(Format::Parquet));
+    let found: Vec<Cell> =
+        parquet.get_row_iter(None).unwrap().map(|row| row.unwrap().into_columns().remove(0).1).collect();
+    assert_eq!(found, [Cell::Str(String::from("A minor")), Cell::Null, Cell::Str(String::new())]);
+}
+
+#[test]
 fn arrow_tells_types_units_and_what_holds_for_all() {
     let table = table();
     let bytes = file(Format::Arrow, &table, &[]);

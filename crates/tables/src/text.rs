@@ -39,6 +39,9 @@ impl Batch {
                         let _ = write!(text, "\"{}\"", time::format(values[row]));
                     }
                     (Column::Values(values), _) if values[row].is_none() => text.push_str("null"),
+                    (Column::Words(values), _) => {
+                        text.push_str(&serde_json::Value::from(values[row].as_deref()).to_string())
+                    }
                     _ => push(&mut text, column, field.kind, row),
                 }
             }
@@ -78,6 +81,7 @@ fn push(text: &mut String, column: &Column, kind: Kind, row: usize) {
             let _ = write!(text, "{}", values[row]);
         }
         (Column::Texts(values), _) => push_csv_text(text, &values[row]),
+        (Column::Words(values), _) => push_csv_text(text, values[row].as_deref().unwrap_or_default()),
     }
 }
 

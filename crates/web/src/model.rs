@@ -1,5 +1,7 @@
 //! What the API says, as far as pages tell it.
 
+use std::collections::HashMap;
+
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -153,6 +155,15 @@ pub struct Summary {
     pub value: Value,
     /// Its unit.
     pub unit: String,
+}
+
+/// What a song is in all.
+#[derive(Clone, Debug, Deserialize)]
+pub struct SongValues {
+    /// Its id.
+    pub song: String,
+    /// Numbers, words and nulls by the names of outputs, such as `rhythm.tempo`.
+    pub values: HashMap<String, Value>,
 }
 
 /// What has a beginning, an end and a label; times are seconds of a song.

@@ -26,7 +26,7 @@ use super::select::full_name;
 use super::{Api, open, schemas};
 use crate::descriptors::{Known, annotation_type};
 use crate::recordings::TITLE;
-use crate::store::{self, Source, SourceKind, StoredSummary, SummaryValue};
+use crate::store::{self, Source, SourceKind, SummaryValue};
 
 const KNOWN: &[&str] = &["from", "to", "types", "min_confidence", "revision", "format", "limit", "cursor"];
 
@@ -347,10 +347,7 @@ async fn summary(
     let mut items = Vec::new();
     for descriptor in antiphon_features::registry() {
         for output in descriptor.outputs.iter().filter(|output| output.has_summary()) {
-            let of_output =
-                |summary: &&StoredSummary| summary.algorithm == descriptor.name && summary.output == output.name;
-            let newest = stored.iter().filter(of_output).max_by_key(|summary| summary.version);
-            let (value, reason) = match newest.map(|summary| &summary.value) {
+            let (value, reason) = match store::newest(&stored, (descriptor.name, output.name)) {
                 Some(SummaryValue::Number(number)) => (json!(number), None),
                 Some(SummaryValue::Text(text)) => (json!(text), None),
                 Some(SummaryValue::Absent(reason)) => (Value::Null, Some(reason.clone())),

@@ -24,6 +24,7 @@ pub(crate) mod seconds;
 mod select;
 pub mod staleness;
 mod stream;
+mod summaries;
 #[cfg(test)]
 mod tests;
 
@@ -77,6 +78,7 @@ pub fn router(api: Api) -> OpenApiRouter {
         .merge(live::routes())
         .merge(algorithms::routes())
         .merge(plans::routes())
+        .merge(summaries::routes())
         .with_state(api)
 }
 

@@ -102,7 +102,7 @@ fn feature(descriptor: &'static Descriptor, output: &'static Output, is_named: b
 type Matches<'a> = &'a dyn Fn(&Descriptor, &Output) -> bool;
 
 /// The outputs that a name stands for: an algorithm's, one output, a family's, or those that a set computes.
-fn named(name: &str, known: &Known) -> Result<Vec<(&'static Descriptor, &'static Output)>, Problem> {
+pub(super) fn named(name: &str, known: &Known) -> Result<Vec<(&'static Descriptor, &'static Output)>, Problem> {
     let all =
         || known.newest().flat_map(|descriptor| descriptor.outputs.iter().map(move |output| (descriptor, output)));
     let kinds: [Matches<'_>; 3] = [

@@ -61,7 +61,7 @@ enum Output {
 pub(super) async fn body(api: &Api, tx: ReadTransaction, page: Page) -> Result<Body, Problem> {
     let Page { answer, format, source, limit, start } = page;
     let table = table(&answer, &source);
-    let (table, mut bytes, output) = match format {
+    let (table, bytes, output) = match format {
         Format::Json => (Arc::clone(&table), json_head(&table).into_bytes(), Output::Json { limit, start, written: 0 }),
         Format::Table(format) => {
             let table = with_gaps(table, &answer);
@@ -69,7 +69,20 @@ pub(super) async fn body(api: &Api, tx: ReadTransaction, page: Page) -> Result<B
             (table, Vec::new(), Output::Table(writer))
         }
     };
-    let mut writing = Writing { answer, tx, table, output };
+    streamed(api, bytes, Writing { answer, tx, table, output }).await
+}
+
+/// What is made piece by piece, while the client takes it.
+pub(super) trait Pieces: Send + 'static {
+    /// Whether there is nothing more.
+    fn is_done(&self) -> bool;
+
+    /// What comes next, which may be nothing yet.
+    fn next_piece(&mut self) -> impl Future<Output = Result<Vec<u8>, Problem>> + Send;
+}
+
+/// A body that begins with `bytes` and goes on with pieces; the first is made before anything is sent.
+pub(super) async fn streamed(api: &Api, mut bytes: Vec<u8>, mut writing: impl Pieces) -> Result<Body, Problem> {
     bytes.extend(writing.next_piece().await?);
     if writing.is_done() {
         return Ok(Body::from(bytes));
@@ -104,7 +117,7 @@ pub async fn answer(tx: &mut ReadTransaction, request: &Request, now: Micros) ->
 /// A piece of a body; `None` is its proper end.
 type Piece = Option<Bytes>;
 
-async fn send(mut writing: Writing, first: Bytes, sender: mpsc::Sender<Piece>, _turn: OwnedSemaphorePermit) {
+async fn send(mut writing: impl Pieces, first: Bytes, sender: mpsc::Sender<Piece>, _turn: OwnedSemaphorePermit) {
     let mut piece = first;
     loop {
         // A client that is gone or too slow ends it; the receiver then cuts the connection. Where rows are being
@@ -141,7 +154,7 @@ async fn receive(
     }
 }
 
-impl Writing {
+impl Pieces for Writing {
     fn is_done(&self) -> bool {
         matches!(self.output, Output::Done)
     }

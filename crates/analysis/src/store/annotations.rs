@@ -1,4 +1,4 @@
-//! Annotations as workers yielded them, with what a reader needs to clip and join them; summaries.
+//! Annotations as workers yielded them, with what a reader needs to clip and join them.
 
 use antiphon_platform::clock::Micros;
 use antiphon_platform::db::{DbError, ReadTransaction, Row, Statement, Value};
@@ -9,9 +9,8 @@ use super::spans::Span;
 
 const OVERLAPPING: Statement = sql!("sql/annotations_overlapping.sql");
 const COUNTING: Statement = sql!("sql/counting_intervals.sql");
-const SUMMARIES: Statement = sql!("sql/summaries.sql");
 
-pub(super) const STATEMENTS: &[Statement] = &[OVERLAPPING, COUNTING, SUMMARIES];
+pub(super) const STATEMENTS: &[Statement] = &[OVERLAPPING, COUNTING];
 
 /// An interval that one recording yielded, unclipped.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,30 +44,6 @@ pub struct CountingInterval {
     pub recording: (Micros, [u8; 20]),
     /// What of it was analysed.
     pub span: Span,
-}
-
-/// One value of a whole song.
-#[derive(Clone, Debug, PartialEq)]
-pub struct StoredSummary {
-    /// The algorithm's name.
-    pub algorithm: String,
-    /// Its version.
-    pub version: u32,
-    /// The output's name.
-    pub output: String,
-    /// The value, or why there is none.
-    pub value: SummaryValue,
-}
-
-/// A summary's value.
-#[derive(Clone, Debug, PartialEq)]
-pub enum SummaryValue {
-    /// A number.
-    Number(f64),
-    /// Words.
-    Text(String),
-    /// None, and why.
-    Absent(String),
 }
 
 /// The annotations of a source that overlap `[from, to)`, in the order of (start, recording, algorithm, type), of
@@ -114,14 +89,6 @@ pub async fn counting_intervals(
     Ok(intervals)
 }
 
-/// The summaries of a song, by algorithm, output and version.
-///
-/// # Errors
-/// Those of the database.
-pub async fn summaries(tx: &mut ReadTransaction, source: i64) -> Result<Vec<StoredSummary>, DbError> {
-    tx.rows(&SUMMARIES, &[source.into()]).await?.iter().map(summary_of).collect()
-}
-
 /// Nothing is longer than the source's longest recording, so what overlaps begins at most that much earlier.
 fn overlap(source: &Source, from: Micros, to: Micros) -> [Value; 4] {
     [source.id.into(), from.saturating_sub(source.longest).into(), to.into(), from.into()]
@@ -146,13 +113,4 @@ fn annotation_of(row: &Row) -> Result<StoredAnnotation, DbError> {
         open_end: row.get(9)?,
         recording: (row.get(11)?, name_of(row, 10)?),
     })
-}
-
-fn summary_of(row: &Row) -> Result<StoredSummary, DbError> {
-    let value = match (row.get::<Option<f64>>(3)?, row.get::<Option<String>>(4)?) {
-        (Some(number), _) => SummaryValue::Number(number),
-        (None, Some(text)) => SummaryValue::Text(text),
-        (None, None) => SummaryValue::Absent(row.get::<Option<String>>(5)?.unwrap_or_default()),
-    };
-    Ok(StoredSummary { algorithm: row.get(0)?, version: row.get(1)?, output: row.get(2)?, value })
 }

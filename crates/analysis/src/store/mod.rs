@@ -23,11 +23,10 @@ mod schema;
 mod song_plans;
 pub mod sources;
 pub mod spans;
+mod summaries;
 pub mod writer;
 
-pub use annotations::{
-    CountingInterval, StoredAnnotation, StoredSummary, SummaryValue, annotations, counting_intervals, summaries,
-};
+pub use annotations::{CountingInterval, StoredAnnotation, annotations, counting_intervals};
 pub use cells::{Cells, is_present, read_cells};
 pub use changes::{Change, can_resume, changes_since};
 pub use error::StoreError;
@@ -40,6 +39,9 @@ pub use schema::MIGRATIONS;
 pub use song_plans::plan_of_songs;
 pub use sources::{LayerKind, LayerRow, Revision, Source, SourceKind, layers_of, source};
 pub use spans::{JITTER, Span, join, last_span, spans};
+pub use summaries::{
+    SongSummaries, SongsWanted, StoredSummary, SummaryName, SummaryValue, newest, songs_with_summaries, summaries,
+};
 
 use antiphon_platform::db::Statement;
 
@@ -58,6 +60,7 @@ pub fn statements() -> Vec<Statement> {
         song_plans::STATEMENTS,
         sources::STATEMENTS,
         spans::STATEMENTS,
+        summaries::STATEMENTS,
     ]
     .concat();
     all.extend(crate::descriptors::statements());

@@ -168,6 +168,10 @@ impl Layers {
         self.0.iter().find(|row| row.id == id)
     }
 
+    pub(super) fn of_kind(&self, kind: LayerKind) -> impl Iterator<Item = &LayerRow> {
+        self.0.iter().filter(move |row| row.kind == kind)
+    }
+
     /// The number of a layer, made if it is new.
     pub(super) async fn number(
         &mut self,

@@ -14,3 +14,4 @@ pub mod plans;
 pub mod prepare;
 pub mod sensor;
 pub mod server;
+pub mod songs;

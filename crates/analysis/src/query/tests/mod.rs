@@ -7,6 +7,7 @@ mod noise;
 mod pages;
 mod purity;
 mod sources;
+mod summaries;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
