@@ -1,5 +1,6 @@
 //! What the API says, as far as pages tell it.
 
+use chrono_tz::Tz;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -84,10 +85,23 @@ impl Sensor {
             .any(|planned| planned.algorithm == "mel" && planned.outputs.iter().any(|name| name == "preview"))
     }
 
-    /// Whether an algorithm is in its plan.
+    /// Whether an output of an algorithm is in its plan.
     #[must_use]
-    pub fn has(&self, algorithm: &str) -> bool {
-        self.plan.iter().any(|planned| planned.algorithm == algorithm)
+    pub fn has(&self, algorithm: &str, output: &Output) -> bool {
+        // An algorithm with one output may give that its own name.
+        let short = output.name.strip_prefix(algorithm).map_or("", |rest| rest.trim_start_matches('.'));
+        self.plan.iter().filter(|planned| planned.algorithm == algorithm).any(|planned| {
+            match planned.outputs.as_slice() {
+                [] => output.default,
+                outputs => outputs.iter().any(|name| name == short),
+            }
+        })
+    }
+
+    /// Whose days it has; UTC where it is not said.
+    #[must_use]
+    pub fn zone(&self) -> Tz {
+        self.timezone.as_deref().and_then(|zone| zone.parse().ok()).unwrap_or(Tz::UTC)
     }
 }
 
@@ -233,6 +247,12 @@ pub struct Output {
     /// What is merged over time.
     #[serde(default)]
     pub stats: Vec<String>,
+    /// What there is of whole days only.
+    #[serde(default)]
+    pub day_stats: Vec<String>,
+    /// Whether a plan has it that names the algorithm alone.
+    #[serde(default)]
+    pub default: bool,
 }
 
 /// An answer of the range query.

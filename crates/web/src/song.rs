@@ -3,6 +3,7 @@
 use antiphon_platform::clock::{Micros, SECOND};
 use axum::extract::{Path, State};
 use axum::response::Response;
+use chrono_tz::Tz;
 use maud::{Markup, PreEscaped, html};
 use serde_json::Value;
 
@@ -100,7 +101,7 @@ pub async fn page(State(web): State<Web>, visitor: Visitor, Path(id): Path<Strin
 }
 
 fn stretch_of(song: &Song, duration: f64) -> Stretch<'_> {
-    Stretch { kind: Kind::Song, id: &song.id, from: 0, to: ((duration * 1e6) as Micros).max(1) }
+    Stretch { kind: Kind::Song, id: &song.id, from: 0, to: ((duration * 1e6) as Micros).max(1), zone: Tz::UTC }
 }
 
 async fn found(web: &Web, visitor: &Visitor, song: &Song, duration: f64, path: &str) -> Result<Markup, Failure> {
