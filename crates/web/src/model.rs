@@ -148,6 +148,38 @@ pub struct Song {
     pub accepted_at: String,
     /// Where its cover is.
     pub cover: Option<String>,
+    /// What its file was called.
+    #[serde(default)]
+    pub file_name: Option<String>,
+    /// What its file says of it.
+    #[serde(default)]
+    pub tags: Tags,
+}
+
+/// What the file of a song says of it, as far as it is shown beside what was measured.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Tags {
+    /// Genres, by name.
+    pub genres: Vec<String>,
+    /// The number of the track.
+    pub track: Option<u32>,
+    /// Of how many.
+    pub track_total: Option<u32>,
+    /// The year.
+    pub year: Option<u32>,
+    /// How much louder or softer to play it.
+    pub replay_gain: Gains,
+}
+
+/// Gains in dB that a file asks for.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Gains {
+    /// ReplayGain of the song alone.
+    pub track_gain: Option<f64>,
+    /// The same of Opus, to -23 LUFS.
+    pub r128_track_gain: Option<f64>,
 }
 
 impl Song {
@@ -167,6 +199,9 @@ pub struct Summary {
     pub value: Value,
     /// Its unit.
     pub unit: String,
+    /// Why there is none.
+    #[serde(default)]
+    pub reason: Option<String>,
 }
 
 /// What has a beginning, an end and a label; times are seconds of a song.
@@ -260,6 +295,9 @@ pub struct Output {
 pub struct Features {
     /// The resolution that was asked for, or chosen.
     pub resolution: String,
+    /// End of the range; of a song that has no length yet, of what was analysed.
+    #[serde(default)]
+    pub to: Value,
     /// What the values of a row are.
     pub columns: Vec<Column>,
     /// Time, coverage, values.
