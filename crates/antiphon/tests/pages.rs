@@ -94,6 +94,16 @@ fn pages_say_the_facts_without_scripts_and_names_do_nothing() {
     );
     assert!(sensor.contains("Most <strong>") && sensor.contains("Newest recordings") && sensor.contains("format=csv"));
     assert!(sensor.contains("UTC</time>"), "times say their zone");
+    // Days are the sensor's own, for who draws them and for who downloads them; what its plan lacks is no choice.
+    assert!(sensor.contains("&amp;tz=Europe%2FBerlin&amp;features=level.a"), "{sensor}");
+    assert!(sensor.contains("value=\"lden\"") && !sensor.contains("value=\"pitch.f0\""), "{sensor}");
+    let days = text(&visitor.get("/sensors/script?from=2026-05-01T10:00:00Z&to=2026-05-02T10:00:00Z&stat=lden"));
+    assert!(
+        days.contains("data-from=\"2026-04-30T22:00:00.000000Z\"")
+            && days.contains("data-to=\"2026-05-02T22:00:00.000000Z\""),
+        "{days}"
+    );
+    assert!(days.contains("Of no day of this range was enough heard"), "{days}");
     // Where the reader's zone is known, times and fields are of it.
     visitor.set_cookie("antiphon-zone", "Asia%2FKolkata");
     let local = text(&visitor.get("/sensors/script?from=2026-05-01T05:30&to=2026-05-01T06:30"));
@@ -149,6 +159,8 @@ fn what_is_not_there_is_told_on_a_page_to_people_and_as_a_problem_to_programs() 
         assert!(page.contains("There is no such page") && page.contains("<nav"), "{path}: {page}");
     }
     assert!(text(&visitor.get("/sensors/scrip")).contains("script"), "the nearest name is told");
+    let song = text(&visitor.get("/songs/nothing"));
+    assert!(song.contains("class=\"button\" href=\"/songs\"") && !song.contains("/api/v1"), "{song}");
     for path in ["/nothing/here", "/api/v1/nothing"] {
         let answer = visitor.send("GET", path, &[("accept", "*/*")], b"");
         assert!(answer.status == 404 && answer.header("content-type").contains("problem+json"), "{path}: {answer:?}");
@@ -208,6 +220,10 @@ fn only_those_with_a_key_see_pages_and_only_forms_of_ours_do_anything() {
     assert_eq!(visitor.send("DELETE", "/api/v1/sensors/emoji", &[], b"").status, 401);
     assert_eq!(visitor.send("POST", "/api/v1/sensors", &[], b"{\"id\":\"x\"}").status, 401);
 
+    // Letters have the names of what they are about.
+    let letters = text(&visitor.get("/dead-letters"));
+    assert!(letters.contains(&format!("href=\"/sensors/script\"><bdi>{}</bdi>", escaped(WICKED[0].1))), "{letters}");
+
     // A form does what it says once it carries this visitor's token.
     let path = format!("/dead-letters/{}", heard.letter);
     let page = text(&visitor.get(&path));
@@ -255,6 +271,38 @@ fn wait_for_letter(client: &Client, url: &str) -> String {
         assert!(Instant::now() < deadline, "it did not come back");
         std::thread::park_timeout(Duration::from_millis(20));
     }
+}
+
+#[test]
+fn a_song_that_breaks_off_shows_what_came_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let up = start(&data, &["up", "--listen", "127.0.0.1:0"], &[]);
+    let client = Client::operator(&data);
+    let api = format!("{}/api/v1", up.url());
+    let whole = wav(9, 22_050, 22_050 * 12);
+    let sent = client.send("POST", &format!("{api}/songs"), &[], &whole[..44 + 22_050 * 2 * 7]).unwrap().json();
+    let id = sent["id"].as_str().unwrap();
+    let failed = client.get(&format!("{api}/songs/{id}?wait=30")).unwrap().json();
+    assert_eq!(failed["status"], "failed", "{failed}");
+    wait_for_letter(&client, up.url());
+    let visitor = Visitor::new(up.url());
+    assert_eq!(visitor.sign_in(&operator_key(&data)).status, 303);
+    let path = format!("/songs/{id}");
+    let page = text(&visitor.get(&path));
+    for fact in ["Only its beginning", "after 7.0 s.", "can be tried again", "Waveform", "Loudness", "class=\"curve\""]
+    {
+        assert!(page.contains(fact), "{fact}: {page}");
+    }
+    assert!(visitor.get(&format!("{path}/picture.png")).body.starts_with(b"\x89PNG"));
+    let letters = text(&visitor.get("/dead-letters"));
+    assert!(letters.contains("309 kB") && letters.contains(&format!("href=\"{path}\"")), "{letters}");
+    let letter = client.get(&format!("{api}/dead-letters")).unwrap().json()["items"][0]["id"].clone();
+    let letter = format!("/dead-letters/{}", letter.as_str().unwrap());
+    let token = token(&text(&visitor.get(&letter)));
+    assert_eq!(visitor.post(&letter, &[("do", "drop"), ("token", &token)], &[]).status, 303);
+    let page = text(&visitor.get(&path));
+    assert!(page.contains("Only its beginning") && !page.contains("tried again"), "{page}");
 }
 
 #[test]

@@ -118,14 +118,18 @@ pub struct SongInfo {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "/api/v1/songs/sdsv2fpy64gpa63awucfrirvh7kp6ss4n/cover")]
     pub cover: Option<String>,
+    /// What the uploaded file was called. Not in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "01 Prelude.flac")]
+    pub file_name: Option<String>,
 }
 
 impl SongInfo {
     /// With what is told of a single song only.
-    fn with_tags(self, tags: Option<SongTags>, has_cover: bool) -> Self {
+    fn with_tags(self, tags: Option<SongTags>, has_cover: bool, file_name: Option<String>) -> Self {
         let cover = has_cover.then(|| format!("/api/v1/songs/{}/cover", self.id));
         let (tags, tag_warnings) = tags.map_or((None, Vec::new()), |kept| (Some(kept.tags), kept.warnings));
-        Self { tags, tag_warnings, cover, ..self }
+        Self { tags, tag_warnings, cover, file_name, ..self }
     }
 }
 
@@ -147,6 +151,7 @@ impl From<Song> for SongInfo {
             tags: None,
             tag_warnings: Vec::new(),
             cover: None,
+            file_name: None,
         }
     }
 }
@@ -224,8 +229,8 @@ async fn get(
         let _ = tokio::time::timeout_at(look_again, reader.changed()).await;
         song = songs::find_song(&mut reader.read().await?, id).await?.ok_or_else(unknown_song)?;
     }
-    let (tags, cover) = songs::find_tags(&mut reader.read().await?, id).await?;
-    Ok(axum::Json(SongInfo::from(song).with_tags(tags, cover.is_some())))
+    let (tags, cover, file_name) = songs::find_tags(&mut reader.read().await?, id).await?;
+    Ok(axum::Json(SongInfo::from(song).with_tags(tags, cover.is_some(), file_name)))
 }
 
 /// Delete a song, its file and its features.
@@ -245,7 +250,7 @@ async fn delete(principal: Principal, State(api): State<Api>, Path(song): Path<S
     let id: SongId = song.parse().map_err(|_| unknown_song())?;
     let mut tx = api.db.write().await?;
     let song = songs::find_song(&mut tx, id).await?.ok_or_else(unknown_song)?;
-    let (_, cover) = songs::find_tags(&mut tx, id).await?;
+    let (_, cover, _) = songs::find_tags(&mut tx, id).await?;
     let now = api.clock.now();
     songs::delete_song(&mut tx, id).await?;
     api.data.forget(&mut tx, id).await?;
@@ -322,7 +327,7 @@ async fn cover(
     let id: SongId = song.parse().map_err(|_| unknown_song())?;
     let mut tx = api.db.read().await?;
     songs::find_song(&mut tx, id).await?.ok_or_else(unknown_song)?;
-    let (_, hash) = songs::find_tags(&mut tx, id).await?;
+    let (_, hash, _) = songs::find_tags(&mut tx, id).await?;
     let hash = hash.ok_or_else(|| Problem::not_found("the song's file has no cover"))?;
     let cover = covers::find(&mut tx, &hash).await?.ok_or_else(Problem::internal)?;
     drop(tx);

@@ -181,11 +181,11 @@ pub async fn mark_accepted(tx: &mut WriteTransaction, id: SongId) -> Result<bool
 pub(crate) async fn find_tags(
     tx: &mut ReadTransaction,
     id: SongId,
-) -> Result<(Option<SongTags>, Option<Vec<u8>>), DbError> {
-    let Some(row) = tx.row(&FIND_TAGS, &[key(id)]).await? else { return Ok((None, None)) };
+) -> Result<(Option<SongTags>, Option<Vec<u8>>, Option<String>), DbError> {
+    let Some(row) = tx.row(&FIND_TAGS, &[key(id)]).await? else { return Ok((None, None, None)) };
     let tags: Option<String> = row.get(0)?;
     let tags = tags.map(|tags| serde_json::from_str(&tags)).transpose();
-    Ok((tags.map_err(|error| DbError::Broken(format!("the tags of song {id}: {error}")))?, row.get(1)?))
+    Ok((tags.map_err(|error| DbError::Broken(format!("the tags of song {id}: {error}")))?, row.get(1)?, row.get(2)?))
 }
 
 /// Adds a song; whether it is new.

@@ -251,7 +251,7 @@ mod tests {
 
     fn drawn(values: &[Option<f64>]) -> String {
         let series = series(values);
-        let stretch = Stretch { kind: Kind::Sensor, id: "a", from: 0, to: 4_000_000 };
+        let stretch = Stretch { kind: Kind::Sensor, id: "a", from: 0, to: 4_000_000, zone: Tz::UTC };
         let name = String::from("<script>");
         draw(&Curve { series: &series, stretch: &stretch, column: 0, band: Some((1, 2)), zone: Tz::UTC, name })
             .into_string()
@@ -281,7 +281,7 @@ mod tests {
                 (0..100).map(|number| Some(if number == 0 { -150.0 } else { -40.0 })).collect();
             let mut series = series(&values);
             series.columns = vec![(String::from("level.a"), unit.to_owned())];
-            let stretch = Stretch { kind: Kind::Sensor, id: "a", from: 0, to: 100_000_000 };
+            let stretch = Stretch { kind: Kind::Sensor, id: "a", from: 0, to: 100_000_000, zone: Tz::UTC };
             let curve =
                 Curve { series: &series, stretch: &stretch, column: 0, band: None, zone: Tz::UTC, name: String::new() };
             let scale = Scale::of(&curve).unwrap();

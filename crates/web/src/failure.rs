@@ -154,7 +154,8 @@ fn title_of(status: StatusCode) -> &'static str {
 }
 
 /// A detail as a sentence: problems begin in lower case and have no full stop.
-fn sentence(detail: &str) -> String {
+#[must_use]
+pub fn sentence(detail: &str) -> String {
     let mut letters = detail.chars();
     let first: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();
     let end = if detail.ends_with(['.', '!', '?']) { "" } else { "." };

@@ -1,5 +1,7 @@
 //! What was set aside: why, what it holds, and what to do with it.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
@@ -9,10 +11,10 @@ use maud::{Markup, html};
 use crate::Web;
 use crate::failure::Failure;
 use crate::forms::{Form, go_to};
-use crate::model::{Letter, List};
+use crate::model::{Letter, List, Sensor, Song};
 use crate::now::parameter;
 use crate::page::{Page, Section};
-use crate::paths::{and, escaped};
+use crate::paths::{self, and, escaped};
 use crate::visitor::Visitor;
 use crate::words;
 
@@ -33,6 +35,7 @@ pub async fn list(State(web): State<Web>, visitor: Visitor, RawQuery(query): Raw
     let cursor = parameter(query.as_deref(), "cursor");
     let path = format!("/api/v1/dead-letters?limit={LIMIT}{}", and("cursor", cursor.as_deref()));
     let letters: List<Letter> = web.api().get(&visitor, &path).await?;
+    let sources = sources(&web, &visitor, &letters.items).await;
     let done = match parameter(query.as_deref(), "done").as_deref() {
         Some("replay") => Some("It goes through the pipeline again. If it fails again, it comes back here."),
         Some("drop") => Some("It is gone."),
@@ -53,11 +56,11 @@ pub async fn list(State(web): State<Web>, visitor: Visitor, RawQuery(query): Raw
                     tbody {
                         @for letter in &letters.items {
                             tr {
-                                th scope="row" { a href={ "/dead-letters/" (escaped(&letter.id)) } { (letter.reason) } }
-                                td { (source(letter)) }
+                                th scope="row" { a href=(paths::letter(&letter.id)) { (letter.reason) } }
+                                td { (source(letter, &sources)) }
                                 td { (letter.group) }
                                 td { (words::when(&visitor, &letter.died_at)) }
-                                td.number { (words::bytes(letter.size)) }
+                                td.number { (words::bytes(size(letter, &sources))) }
                             }
                         }
                     }
@@ -71,23 +74,64 @@ pub async fn list(State(web): State<Web>, visitor: Visitor, RawQuery(query): Raw
     Ok(Page::new("Dead letters", body).of(Section::Letters))
 }
 
-/// Where a letter comes from, as a link to its page.
-fn source(letter: &Letter) -> Markup {
-    let known = letter.source.split_once('/').filter(|(kind, _)| matches!(*kind, "sensors" | "songs"));
+/// What is known of where letters come from, by their source: what people call it, and the size of its file.
+type Sources = BTreeMap<String, (String, Option<u64>)>;
+
+/// Asks for the names of all sources of letters at once, each once. What is gone by now has none.
+async fn sources(web: &Web, visitor: &Visitor, letters: &[Letter]) -> Sources {
+    let wanted: BTreeSet<&str> = letters.iter().map(|letter| letter.source.as_str()).collect();
+    let asked = wanted.into_iter().map(async |source| {
+        let known = match source.split_once('/')? {
+            ("sensors", id) => {
+                let path = format!("/api/v1{}", paths::sensor(id));
+                let sensor: Sensor = web.api().get(visitor, &path).await.ok()?;
+                (sensor.title().to_owned(), None)
+            }
+            ("songs", id) => {
+                let path = format!("/api/v1{}", paths::song(id));
+                let song: Song = web.api().get(visitor, &path).await.ok()?;
+                (song.title().to_owned(), Some(song.size))
+            }
+            _ => return None,
+        };
+        Some((source.to_owned(), known))
+    });
+    futures::future::join_all(asked).await.into_iter().flatten().collect()
+}
+
+/// Where a letter comes from, by its name, as a link to its page.
+fn source(letter: &Letter, sources: &Sources) -> Markup {
+    let path = match letter.source.split_once('/') {
+        Some(("sensors", id)) => Some((paths::sensor(id), id)),
+        Some(("songs", id)) => Some((paths::song(id), id)),
+        _ => None,
+    };
+    let name = sources.get(&letter.source).map(|(name, _)| name.as_str());
     html! {
-        @match known {
-            Some((kind, id)) => { a href={ "/" (kind) "/" (escaped(id)) } { bdi { (id) } } }
+        @match path {
+            Some((path, id)) => { a href=(path) { bdi { (name.unwrap_or(id)) } } }
             None => { (letter.source) }
         }
     }
 }
 
+/// The size of the file that a letter is about; of a message that is all there is, its own.
+fn size(letter: &Letter, sources: &Sources) -> u64 {
+    sources.get(&letter.source).and_then(|(_, size)| *size).unwrap_or(letter.size)
+}
+
 /// One letter.
 pub async fn show(State(web): State<Web>, visitor: Visitor, Path(id): Path<String>) -> Result<Page, Failure> {
-    let path = format!("/api/v1/dead-letters/{}", escaped(&id));
+    let path = format!("/api/v1{}", paths::letter(&id));
     let letter: Letter = web.api().get(&visitor, &path).await?;
-    let body = web.api().bytes(&visitor, Method::GET, &format!("{path}/body")).await?;
-    let action = format!("/dead-letters/{}", escaped(&letter.id));
+    let body_path = format!("{path}/body");
+    let (body, sources) = futures::join!(
+        web.api().bytes(&visitor, Method::GET, &body_path),
+        sources(&web, &visitor, std::slice::from_ref(&letter)),
+    );
+    let body = body?;
+    let file = sources.get(&letter.source).and_then(|(_, size)| *size);
+    let action = paths::letter(&letter.id);
     let form = |what: &str, words: &str, class: &str| {
         html! {
             form method="post" action=(action) {
@@ -101,7 +145,8 @@ pub async fn show(State(web): State<Web>, visitor: Visitor, Path(id): Path<Strin
         h1 { "Set aside" }
         p.reason { (letter.reason) }
         dl.facts.wide {
-            div { dt { "From" } dd { (source(&letter)) } }
+            div { dt { "From" } dd { (source(&letter, &sources)) } }
+            @if let Some(file) = file { div { dt { "Its file" } dd { (words::bytes(file)) } } }
             div { dt { "Set aside by" } dd { (letter.group) ", after " (words::counted(letter.deliveries.into(), "try")
                 .replace("trys", "tries")) } }
             div { dt { "When" } dd { (words::when(&visitor, &letter.died_at)) } }
@@ -162,7 +207,7 @@ pub async fn act(
     }
     let form = Form::read(&headers, body).await?;
     form.check_token(&visitor)?;
-    let path = format!("/api/v1/dead-letters/{}", escaped(&id));
+    let path = format!("/api/v1{}", paths::letter(&id));
     let (method, path) = match form.get("do") {
         "replay" => (Method::POST, format!("{path}/replay")),
         "drop" => (Method::DELETE, path),
@@ -177,6 +222,28 @@ pub async fn act(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_letter_has_the_name_of_its_source_and_the_size_of_its_file() {
+        let letter = |source: &str| Letter {
+            id: String::from("1"),
+            group: String::from("analyze"),
+            message: String::from("m/0"),
+            kind: String::from(HEARD),
+            source: source.to_owned(),
+            reason: String::from("it is empty"),
+            died_at: String::from("2026-05-01T00:00:00Z"),
+            deliveries: 1,
+            size: 300,
+        };
+        let song = (String::from("songs/s1"), (String::from("<b>Song"), Some(5_000_000)));
+        let sources = Sources::from([song]);
+        let said = |of: &str| (source(&letter(of), &sources).into_string(), size(&letter(of), &sources));
+        let known = String::from("<a href=\"/songs/s1\"><bdi>&lt;b&gt;Song</bdi></a>");
+        assert_eq!(said("songs/s1"), (known, 5_000_000));
+        assert_eq!(said("sensors/gone"), (String::from("<a href=\"/sensors/gone\"><bdi>gone</bdi></a>"), 300));
+        assert_eq!(said("write"), (String::from("write"), 300));
+    }
 
     #[test]
     fn bytes_are_shown_by_place_number_and_letter() {

@@ -14,6 +14,7 @@ use axum::body::BodyDataStream;
 use axum::extract::{RawQuery, State};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
+use chrono_tz::Tz;
 use data_encoding::BASE64;
 use futures::stream::{BoxStream, SelectAll, select_all};
 use futures::{Stream, StreamExt};
@@ -26,7 +27,7 @@ use crate::failure::Failure;
 use crate::model::{List, Sensor};
 use crate::paths;
 use crate::pipeline::{Pipeline, rate};
-use crate::series::{Kind, Stretch};
+use crate::series::{HEARD_ENOUGH, Kind, Stretch};
 use crate::visitor::Visitor;
 
 /// Sensors of one stream at most.
@@ -206,7 +207,7 @@ impl Listening {
     }
 
     async fn tell_past(&mut self, from: Micros, to: Micros) {
-        let stretch = Stretch { kind: Kind::Sensor, id: &self.sensor, from, to };
+        let stretch = Stretch { kind: Kind::Sensor, id: &self.sensor, from, to, zone: Tz::UTC };
         let rows = preview(&self.web, &self.visitor, &stretch);
         let level = stretch.ask(&self.web, &self.visitor, "&features=level.a&resolution=1s");
         let (rows, level) = futures::join!(rows, level);
@@ -234,8 +235,10 @@ impl Listening {
         if begin < self.web.now() - STALE {
             return Ok(());
         }
-        let level = second.values.get("level.a").cloned().unwrap_or_default();
-        let stretch = Stretch { kind: Kind::Sensor, id: &self.sensor, from: begin, to: begin + SECOND };
+        // What follows tells the second again, once more of it was heard.
+        let level =
+            second.values.get("level.a").filter(|_| second.coverage >= HEARD_ENOUGH).cloned().unwrap_or_default();
+        let stretch = Stretch { kind: Kind::Sensor, id: &self.sensor, from: begin, to: begin + SECOND, zone: Tz::UTC };
         let rows = preview(&self.web, &self.visitor, &stretch).await;
         let mut told = json!({
             "sensor": self.sensor, "time": second.time, "coverage": second.coverage, "level": level,

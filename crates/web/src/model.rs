@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use chrono_tz::Tz;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -86,10 +87,23 @@ impl Sensor {
             .any(|planned| planned.algorithm == "mel" && planned.outputs.iter().any(|name| name == "preview"))
     }
 
-    /// Whether an algorithm is in its plan.
+    /// Whether an output of an algorithm is in its plan.
     #[must_use]
-    pub fn has(&self, algorithm: &str) -> bool {
-        self.plan.iter().any(|planned| planned.algorithm == algorithm)
+    pub fn has(&self, algorithm: &str, output: &Output) -> bool {
+        // An algorithm with one output may give that its own name.
+        let short = output.name.strip_prefix(algorithm).map_or("", |rest| rest.trim_start_matches('.'));
+        self.plan.iter().filter(|planned| planned.algorithm == algorithm).any(|planned| {
+            match planned.outputs.as_slice() {
+                [] => output.default,
+                outputs => outputs.iter().any(|name| name == short),
+            }
+        })
+    }
+
+    /// Whose days it has; UTC where it is not said.
+    #[must_use]
+    pub fn zone(&self) -> Tz {
+        self.timezone.as_deref().and_then(|zone| zone.parse().ok()).unwrap_or(Tz::UTC)
     }
 }
 
@@ -136,6 +150,38 @@ pub struct Song {
     pub accepted_at: String,
     /// Where its cover is.
     pub cover: Option<String>,
+    /// What its file was called.
+    #[serde(default)]
+    pub file_name: Option<String>,
+    /// What its file says of it.
+    #[serde(default)]
+    pub tags: Tags,
+}
+
+/// What the file of a song says of it, as far as it is shown beside what was measured.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Tags {
+    /// Genres, by name.
+    pub genres: Vec<String>,
+    /// The number of the track.
+    pub track: Option<u32>,
+    /// Of how many.
+    pub track_total: Option<u32>,
+    /// The year.
+    pub year: Option<u32>,
+    /// How much louder or softer to play it.
+    pub replay_gain: Gains,
+}
+
+/// Gains in dB that a file asks for.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Gains {
+    /// ReplayGain of the song alone.
+    pub track_gain: Option<f64>,
+    /// The same of Opus, to -23 LUFS.
+    pub r128_track_gain: Option<f64>,
 }
 
 impl Song {
@@ -155,6 +201,9 @@ pub struct Summary {
     pub value: Value,
     /// Its unit.
     pub unit: String,
+    /// Why there is none.
+    #[serde(default)]
+    pub reason: Option<String>,
 }
 
 /// What a song is in all.
@@ -244,6 +293,12 @@ pub struct Output {
     /// What is merged over time.
     #[serde(default)]
     pub stats: Vec<String>,
+    /// What there is of whole days only.
+    #[serde(default)]
+    pub day_stats: Vec<String>,
+    /// Whether a plan has it that names the algorithm alone.
+    #[serde(default)]
+    pub default: bool,
 }
 
 /// An answer of the range query.
@@ -251,6 +306,9 @@ pub struct Output {
 pub struct Features {
     /// The resolution that was asked for, or chosen.
     pub resolution: String,
+    /// End of the range; of a song that has no length yet, of what was analysed.
+    #[serde(default)]
+    pub to: Value,
     /// What the values of a row are.
     pub columns: Vec<Column>,
     /// Time, coverage, values.

@@ -4,6 +4,7 @@ use antiphon_platform::clock::{Micros, SECOND};
 use antiphon_platform::http::time;
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
+use chrono_tz::Tz;
 use maud::{Markup, html};
 use serde::Deserialize;
 
@@ -152,7 +153,7 @@ pub fn badge(status: &str) -> Markup {
 /// A sensor with its live picture.
 pub async fn card(web: &Web, visitor: &Visitor, sensor: &Sensor, now: Micros) -> Markup {
     let to = now.div_euclid(10 * SECOND) * 10 * SECOND;
-    let stretch = Stretch { kind: Kind::Sensor, id: &sensor.id, from: to - LITTLE, to };
+    let stretch = Stretch { kind: Kind::Sensor, id: &sensor.id, from: to - LITTLE, to, zone: Tz::UTC };
     let query = "&features=level.a&resolution=10s&fill=gaps";
     let level = stretch.ask(web, visitor, query).await.ok().filter(|level| !level.is_empty(0));
     let last = level.as_ref().and_then(|level| Some((level.values(0).last()?.1, level.columns.first()?.1.clone())));

@@ -23,6 +23,12 @@ pub fn song(id: &str) -> String {
     format!("/songs/{}", escaped(id))
 }
 
+/// The page of a dead letter; behind `/api/v1`, what the API says of it.
+#[must_use]
+pub fn letter(id: &str) -> String {
+    format!("/dead-letters/{}", escaped(id))
+}
+
 /// `&name=value`, for a query to go on with; nothing where there is no value.
 #[must_use]
 pub fn and(name: &str, value: Option<&str>) -> String {

@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn what_was_heard_is_painted_and_nothing_is_said() {
-        let stretch = Stretch { kind: Kind::Sensor, id: "a", from: 0, to: 10_000_000 };
+        let stretch = Stretch { kind: Kind::Sensor, id: "a", from: 0, to: 10_000_000, zone: chrono_tz::Tz::UTC };
         let row = |time: i64| Row { time: time * 1_000_000, coverage: 1.0, values: vec![Some(-50.0), Some(-20.0)] };
         let columns = vec![(String::from("a"), String::from("dBFS")), (String::from("b"), String::from("dBFS"))];
         let resolution = String::from("1s");

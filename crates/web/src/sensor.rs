@@ -84,6 +84,7 @@ pub async fn picture(
     Path(sensor): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Failure> {
+    let sensor = find(&web, &visitor, &sensor).await?;
     let asked = Asked::read(query.as_deref(), visitor.zone, web.now())?;
     let feature = asked.feature.as_deref().unwrap_or("level.bands");
     let stretch = asked.stretch(&sensor);
@@ -101,9 +102,8 @@ async fn outputs(web: &Web, visitor: &Visitor, sensor: &Sensor) -> Result<Vec<(b
     let known: List<Algorithm> = web.api().get(visitor, "/api/v1/algorithms?limit=1000").await?;
     let mut found = Vec::new();
     for algorithm in known.items {
-        let planned = sensor.has(&algorithm.name);
         let series = algorithm.outputs.into_iter().filter(|output| output.kind == "series" && !output.stats.is_empty());
-        found.extend(series.map(|output| (planned, output)));
+        found.extend(series.map(|output| (sensor.has(&algorithm.name, &output), output)));
     }
     found.sort_by_key(|(planned, output)| (!planned, output.name != "level.a"));
     Ok(found)
@@ -122,11 +122,14 @@ async fn range(web: &Web, visitor: &Visitor, sensor: &Sensor, asked: &Asked) -> 
             "there is no feature {name:?} with values over time; Algorithms lists them"
         )));
     };
-    let stretch = asked.stretch(&sensor.id);
+    let of_days = asked.stat.as_ref().is_some_and(|stat| output.day_stats.contains(stat));
+    // Of a part of a day there is no such value.
+    let stretch = if of_days { asked.stretch(sensor).of_whole_days() } else { asked.stretch(sensor) };
     let (curve, recordings) =
         futures::join!(drawing(web, visitor, &stretch, output, asked), recordings(web, visitor, sensor, &stretch));
     let (series, figure) = curve?;
-    let bands = sensor.has("level") && output.name != "level.bands";
+    let bands =
+        output.name != "level.bands" && outputs.iter().any(|(planned, known)| *planned && known.name == "level.bands");
     Ok(html! {
         (controls(visitor, sensor, asked, &outputs, output))
         (figure)
@@ -167,12 +170,9 @@ fn controls(visitor: &Visitor, sensor: &Sensor, asked: &Asked, outputs: &[(bool,
                 div {
                     label for="feature" { "Feature" }
                     select #feature name="feature" {
-                        @for (title, planned) in [("Of this sensor's plan", true), ("Others", false)] {
-                            optgroup label=(title) {
-                                @for (_, output) in outputs.iter().filter(|(known, _)| *known == planned) {
-                                    option value=(output.name) selected[output.name == chosen.name] { (output.name) ": " (output.title) }
-                                }
-                            }
+                        // What its plan does not have would be nothing but a gap.
+                        @for (_, output) in outputs.iter().filter(|(planned, output)| *planned || output.name == chosen.name) {
+                            option value=(output.name) selected[output.name == chosen.name] { (output.name) ": " (output.title) }
                         }
                     }
                 }
@@ -187,6 +187,9 @@ fn controls(visitor: &Visitor, sensor: &Sensor, asked: &Asked, outputs: &[(bool,
                                 @for stat in ["l01", "l05", "l10", "l50", "l90", "l95", "l99"] {
                                     option value=(stat) selected[asked.stat.as_deref() == Some(stat)] { (stat) }
                                 }
+                            }
+                            @for stat in &chosen.day_stats {
+                                option value=(stat) selected[asked.stat.as_deref() == Some(stat)] { (stat) ", of days" }
                             }
                         }
                     }

@@ -3,17 +3,20 @@
 use antiphon_platform::clock::{Micros, SECOND};
 use axum::extract::{Path, State};
 use axum::response::Response;
+use chrono_tz::Tz;
+use http::StatusCode;
 use maud::{Markup, PreEscaped, html};
 use serde_json::Value;
 
 use crate::Web;
 use crate::chart;
-use crate::failure::Failure;
-use crate::model::{List, Mark, Song, Summary};
+use crate::failure::{Failure, sentence};
+use crate::model::{Features, Letter, List, Mark, Song, Summary, Tags};
 use crate::page::{Page, Section};
 use crate::paths::{self, and};
 use crate::picture::{COLUMNS, paint};
 use crate::series::{Kind, Series, Stretch};
+use crate::session::Role;
 use crate::visitor::Visitor;
 use crate::words;
 
@@ -46,13 +49,26 @@ const SAID_FIRST: [(&str, &str); 8] = [
     ("loudness.true_peak", "True peak"),
     ("rhythm.confidence", "Sure of the tempo"),
     ("key.strength", "Sure of the key"),
-    ("loudness.track_gain", "ReplayGain"),
+    ("loudness.track_gain", "ReplayGain, measured"),
 ];
+
+/// What says how sure another value is: a share of one, and nothing where that value is not there.
+const SHARES: [&str; 2] = ["rhythm.confidence", "key.strength"];
+
+/// The API's reason for what no plan had analysed: nothing to tell about the song.
+const NOT_ANALYSED: &str = "not analysed, or not yet";
+
+/// Pages of dead letters that are looked through for that of a song.
+const LETTER_PAGES: usize = 4;
 
 /// The page.
 pub async fn page(State(web): State<Web>, visitor: Visitor, Path(id): Path<String>) -> Result<Page, Failure> {
     let path = format!("/api/v1{}", paths::song(&id));
-    let song: Song = web.api().get(&visitor, &path).await?;
+    let song: Song = match web.api().get(&visitor, &path).await {
+        Ok(song) => song,
+        Err(failure) if failure.is_not_found() => return Ok(no_such_song()),
+        Err(failure) => return Err(failure),
+    };
     let title = match &song.artist {
         Some(artist) => format!("{} – {artist}", song.title()),
         None => song.title().to_owned(),
@@ -72,6 +88,7 @@ pub async fn page(State(web): State<Web>, visitor: Visitor, Path(id): Path<Strin
                     @if let Some(duration) = song.duration { ", " (words::length(duration)) }
                     ", added " (words::when(&visitor, &song.accepted_at))
                 }
+                (of_tags(&song))
             }
         }
     };
@@ -79,18 +96,24 @@ pub async fn page(State(web): State<Web>, visitor: Visitor, Path(id): Path<Strin
     let page = |body: Markup| Page::new(title.clone(), body).of(Section::Songs);
     match (song.status.as_str(), song.duration) {
         ("stored", Some(duration)) => {
-            let found = found(&web, &visitor, &song, duration, &path).await?;
+            let found = found(&web, &visitor, &song, stretch_of(&song, duration)).await?;
             let body = html! { (head) (player) (found) };
             Ok(page(body).with_scripts(&["song.js"]))
         }
-        ("failed", _) => Ok(page(html! {
-            (head) (player)
-            div.empty {
-                h2 { "It could not be analysed" }
-                p { (song.reason.as_deref().unwrap_or("the reason is not known")) "." }
-                p { "It was set aside and can be tried again: " a href="/dead-letters" { "dead letters" } "." }
-            }
-        })),
+        ("failed", _) => {
+            let (until, letter) = futures::join!(analysed(&web, &visitor, &song), letter(&web, &visitor, &song));
+            let stretch = until.map(|until| Stretch { to: until, ..stretch_of(&song, 0.0) });
+            let found = match stretch {
+                Some(stretch) => Some(found(&web, &visitor, &song, stretch).await?),
+                None => None,
+            };
+            let is_partial = found.is_some();
+            let body = html! {
+                (head) (player) (why_failed(&song, until, letter.as_ref()))
+                @if let Some(found) = found { (found) }
+            };
+            Ok(if is_partial { page(body).with_scripts(&["song.js"]) } else { page(body) })
+        }
         _ => Ok(page(html! {
             (head) (player)
             div.empty { h2 { "Being analysed" } p { "This page shows what is found as soon as it is there; it looks again by itself." } }
@@ -100,11 +123,98 @@ pub async fn page(State(web): State<Web>, visitor: Visitor, Path(id): Path<Strin
 }
 
 fn stretch_of(song: &Song, duration: f64) -> Stretch<'_> {
-    Stretch { kind: Kind::Song, id: &song.id, from: 0, to: ((duration * 1e6) as Micros).max(1) }
+    Stretch { kind: Kind::Song, id: &song.id, from: 0, to: ((duration * 1e6) as Micros).max(1), zone: Tz::UTC }
 }
 
-async fn found(web: &Web, visitor: &Visitor, song: &Song, duration: f64, path: &str) -> Result<Markup, Failure> {
-    let stretch = stretch_of(song, duration);
+fn no_such_song() -> Page {
+    let body = html! {
+        div.failure {
+            p.code aria-hidden="true" { "404" }
+            h1 { "There is no such page" }
+            p { "There is no song at this address; it may have been deleted." }
+            p { a.button href="/songs" { "Songs" } }
+        }
+    };
+    Page::new("There is no such page", body).of(Section::Songs).with_status(StatusCode::NOT_FOUND)
+}
+
+/// What the file says of itself beside title, artist and album, in small.
+fn of_tags(song: &Song) -> Markup {
+    let tags = &song.tags;
+    let track = tags.track.map(|track| match tags.track_total {
+        Some(total) => format!("track {track} of {total}"),
+        None => format!("track {track}"),
+    });
+    let genres = (!tags.genres.is_empty()).then(|| tags.genres.join(", "));
+    let said: Vec<String> = [genres, tags.year.map(|year| year.to_string()), track].into_iter().flatten().collect();
+    html! {
+        @if !said.is_empty() || song.file_name.is_some() {
+            p.quiet {
+                @for (number, words) in said.iter().enumerate() { @if number > 0 { " · " } bdi { (words) } }
+                @if let Some(name) = &song.file_name { @if !said.is_empty() { " · " } code { bdi { (name) } } }
+            }
+        }
+    }
+}
+
+/// Until where a song was analysed that failed, if something of it was.
+async fn analysed(web: &Web, visitor: &Visitor, song: &Song) -> Option<Micros> {
+    let path = format!("/api/v1{}/features?features=loudness.momentary&limit=1", paths::song(&song.id));
+    let answer: Features = web.api().get(visitor, &path).await.ok()?;
+    let until = (answer.to.as_f64()? * SECOND as f64).round() as Micros;
+    (until > 0).then_some(until)
+}
+
+/// The dead letter of a song, for operators: the others may not see it.
+async fn letter(web: &Web, visitor: &Visitor, song: &Song) -> Option<Letter> {
+    if visitor.role() != Some(Role::Operator) {
+        return None;
+    }
+    let source = format!("songs/{}", song.id);
+    let mut cursor = String::new();
+    for _ in 0..LETTER_PAGES {
+        let path = format!("/api/v1/dead-letters?limit=1000{cursor}");
+        let page: List<Letter> = web.api().get(visitor, &path).await.ok()?;
+        if let Some(found) = page.items.into_iter().find(|letter| letter.source == source) {
+            return Some(found);
+        }
+        cursor = and("cursor", Some(page.next.as_deref()?));
+    }
+    None
+}
+
+fn why_failed(song: &Song, until: Option<Micros>, letter: Option<&Letter>) -> Markup {
+    let reason = song.reason.as_deref().unwrap_or("the reason is not known");
+    html! {
+        div.empty {
+            @match until {
+                Some(until) => {
+                    h2 { "Only its beginning could be analysed" }
+                    p { (sentence(&in_seconds(reason, until))) " Below is what was found in the " strong { (words::span(until)) } " before." }
+                }
+                None => {
+                    h2 { "It could not be analysed" }
+                    p { (sentence(reason)) }
+                }
+            }
+            @if let Some(letter) = letter {
+                p { "It was set aside and can be tried again: " a href=(paths::letter(&letter.id)) { "its dead letter" } "." }
+            }
+        }
+    }
+}
+
+/// A reason with the place in seconds, where it counts the samples up to there.
+fn in_seconds(reason: &str, until: Micros) -> String {
+    let counted = reason.split_once(" after ").and_then(|(what, rest)| {
+        let (count, rest) = rest.split_once(" samples per channel")?;
+        count.bytes().all(|byte| byte.is_ascii_digit()).then(|| format!("{what} after {}{rest}", words::span(until)))
+    });
+    counted.unwrap_or_else(|| reason.to_owned())
+}
+
+async fn found(web: &Web, visitor: &Visitor, song: &Song, stretch: Stretch<'_>) -> Result<Markup, Failure> {
+    let (duration, path) = (stretch.length() as f64 / SECOND as f64, format!("/api/v1{}", paths::song(&song.id)));
     let names: Vec<&str> = LANES.iter().map(|(name, _)| *name).collect();
     let lanes_query = format!("&features={}&fill=gaps", names.join(","));
     let summary_path = format!("{path}/summary");
@@ -140,7 +250,7 @@ async fn found(web: &Web, visitor: &Visitor, song: &Song, duration: f64, path: &
         }
         section aria-labelledby="summary" {
             h2 #summary { "In all" }
-            (summary_list(&summary.items))
+            (summary_list(&summary.items, &song.tags))
         }
         p.downloads {
             "Download: "
@@ -165,8 +275,14 @@ async fn spectrum(web: &Web, visitor: &Visitor, stretch: &Stretch<'_>) -> Result
 /// The spectrogram of the whole song.
 pub async fn picture(State(web): State<Web>, visitor: Visitor, Path(id): Path<String>) -> Result<Response, Failure> {
     let song: Song = web.api().get(&visitor, &format!("/api/v1{}", paths::song(&id))).await?;
-    let duration = song.duration.ok_or_else(|| Failure::not_found("this song is not analysed yet"))?;
-    let stretch = stretch_of(&song, duration);
+    let stretch = match song.duration {
+        Some(duration) => stretch_of(&song, duration),
+        None => {
+            let until = analysed(&web, &visitor, &song).await;
+            let to = until.ok_or_else(|| Failure::not_found("this song is not analysed yet"))?;
+            Stretch { to, ..stretch_of(&song, 0.0) }
+        }
+    };
     paint(&spectrum(&web, &visitor, &stretch).await?, &stretch)
 }
 
@@ -276,7 +392,7 @@ fn time_axis(duration: f64) -> Markup {
     }
 }
 
-fn summary_list(summary: &[Summary]) -> Markup {
+fn summary_list(summary: &[Summary], tags: &Tags) -> Markup {
     let known = |name: &str| SAID_FIRST.iter().find(|(known, _)| *known == name).map(|(_, words)| *words);
     let first =
         SAID_FIRST.iter().filter_map(|(name, words)| Some((*words, summary.iter().find(|item| item.name == *name)?)));
@@ -284,21 +400,38 @@ fn summary_list(summary: &[Summary]) -> Markup {
     html! {
         dl.figures {
             @for (words, item) in first {
-                @if let Some(value) = said(item) { div { dt { (words) } dd { (value) } } }
+                @if let Some(value) = said_or_why(item) { div { dt { (words) } (value) } }
+            }
+            @for (words, gain) in [("ReplayGain, in its tags", tags.replay_gain.track_gain), ("R128 gain, in its tags", tags.replay_gain.r128_track_gain)] {
+                @if let Some(gain) = gain { div { dt { (words) } dd { (words::value(gain)) " " span.unit { "dB" } } } }
             }
         }
         details {
             summary { "More" }
             dl.facts.wide {
-                @for item in others { @if let Some(value) = said(item) { div { dt { code { (item.name) } } dd { (value) } } } }
+                @for item in others { @if let Some(value) = said_or_why(item) { div { dt { code { (item.name) } } (value) } } }
             }
         }
     }
 }
 
+/// A value in words, or why there is none; nothing where nobody looked for it.
+fn said_or_why(item: &Summary) -> Option<Markup> {
+    if let Some(value) = said(item) {
+        return Some(html! { dd { (value) } });
+    }
+    let reason = item.reason.as_deref().filter(|reason| *reason != NOT_ANALYSED)?;
+    // What says how sure a value is would give the reason of that value again.
+    let is_told = SHARES.contains(&item.name.as_str());
+    (!is_told).then(|| html! { dd { "–" } dd.why { (reason) } })
+}
+
 /// A value in words, if there is one.
 fn said(item: &Summary) -> Option<Markup> {
     let value = match &item.value {
+        Value::Number(number) if SHARES.contains(&item.name.as_str()) => {
+            return Some(html! { (words::decimal(number.as_f64()? * 100.0, 0)) " " span.unit { "%" } });
+        }
         Value::Number(number) => words::value(number.as_f64()?),
         Value::String(text) => text.clone(),
         _ => return None,
@@ -309,6 +442,7 @@ fn said(item: &Summary) -> Option<Markup> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Gains;
 
     #[test]
     fn marks_are_counted_and_drawn() {
@@ -322,11 +456,43 @@ mod tests {
 
     #[test]
     fn values_are_told_with_their_units() {
-        let item = |value: Value, unit: &str| Summary { name: String::from("x"), value, unit: unit.to_owned() };
+        let item =
+            |value: Value, unit: &str| Summary { name: String::from("x"), value, unit: unit.to_owned(), reason: None };
         let said = |value: Value, unit| said(&item(value, unit)).map(Markup::into_string);
         let loudness = "\u{2212}14.2 <span class=\"unit\">LUFS</span>";
         assert_eq!(said(Value::from(-14.23), "LUFS").as_deref(), Some(loudness));
         assert_eq!(said(Value::from("A minor"), "1").as_deref(), Some("A minor"));
         assert_eq!(said(Value::Null, "1"), None);
+    }
+
+    #[test]
+    fn what_is_not_there_has_its_reason_and_shares_are_percent() {
+        let item = |name: &str, value: Value, reason: Option<&str>| Summary {
+            name: name.to_owned(),
+            value,
+            unit: String::from("1"),
+            reason: reason.map(str::to_owned),
+        };
+        let items = [
+            item("rhythm.tempo", Value::Null, Some("it has no steady pulse")),
+            item("rhythm.confidence", Value::Null, Some("it has no steady pulse")),
+            item("key.strength", Value::from(0.586), None),
+            item("beat_track.tempo", Value::Null, Some(NOT_ANALYSED)),
+        ];
+        let tags = Tags { replay_gain: Gains { track_gain: Some(-7.25), r128_track_gain: None }, ..Tags::default() };
+        let text = summary_list(&items, &tags).into_string();
+        assert!(text.contains("<dt>Tempo</dt><dd>–</dd><dd class=\"why\">it has no steady pulse</dd>"), "{text}");
+        assert_eq!(text.matches("it has no steady pulse").count(), 1, "{text}");
+        assert!(text.contains("<dt>Sure of the key</dt><dd>59 <span class=\"unit\">%</span></dd>"), "{text}");
+        assert!(text.contains("ReplayGain, in its tags</dt><dd>\u{2212}7.25"), "{text}");
+        assert!(!text.contains("beat_track.tempo") && !text.contains("R128"), "{text}");
+    }
+
+    #[test]
+    fn a_song_that_breaks_off_says_when() {
+        let until = 16_772_000;
+        let reason = "the audio breaks off after 739631 samples per channel";
+        assert_eq!(in_seconds(reason, until), "the audio breaks off after 17 s");
+        assert_eq!(in_seconds("the look after it", until), "the look after it");
     }
 }

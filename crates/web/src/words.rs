@@ -102,6 +102,12 @@ pub fn instant(micros: Micros, zone: Tz) -> String {
     local(micros, zone).map(|local| local.format("%-d %b %Y, %H:%M:%S").to_string()).unwrap_or_default()
 }
 
+/// The day of an instant in a zone: `1 May 2026`.
+#[must_use]
+pub fn day(micros: Micros, zone: Tz) -> String {
+    local(micros, zone).map(|local| local.format("%-d %b %Y").to_string()).unwrap_or_default()
+}
+
 /// An instant by the clock of a zone.
 #[must_use]
 pub fn local(micros: Micros, zone: Tz) -> Option<DateTime<Tz>> {
@@ -177,6 +183,7 @@ mod tests {
         let midnight = 1_777_593_600 * SECOND;
         assert_eq!(instant(midnight, Tz::UTC), "1 May 2026, 00:00:00");
         assert_eq!(instant(midnight, Tz::Asia__Kolkata), "1 May 2026, 05:30:00");
+        assert_eq!(day(midnight - 1, Tz::Asia__Kolkata), "1 May 2026");
         assert_eq!((length(243.4), length(3_723.0)), (String::from("4:03"), String::from("1:02:03")));
         let of = |seconds: f64| span((seconds * 1e6) as Micros);
         assert_eq!(

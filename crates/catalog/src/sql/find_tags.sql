@@ -1,3 +1,3 @@
-SELECT tags, cover
+SELECT tags, cover, file_name
 FROM songs
 WHERE id = $1

@@ -6,6 +6,7 @@ use chrono::{NaiveDateTime, TimeZone};
 use chrono_tz::Tz;
 
 use crate::failure::Failure;
+use crate::model::Sensor;
 use crate::now::parameter;
 use crate::paths::and;
 use crate::series::{Kind, Stretch};
@@ -73,8 +74,8 @@ impl Asked {
 
     /// The range of a sensor.
     #[must_use]
-    pub fn stretch<'a>(&self, sensor: &'a str) -> Stretch<'a> {
-        Stretch { kind: Kind::Sensor, id: sensor, from: self.from, to: self.to }
+    pub fn stretch<'a>(&self, sensor: &'a Sensor) -> Stretch<'a> {
+        Stretch { kind: Kind::Sensor, id: &sensor.id, from: self.from, to: self.to, zone: sensor.zone() }
     }
 
     /// Feature and statistic for another query, behind what it begins with.

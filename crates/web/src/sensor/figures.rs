@@ -1,6 +1,7 @@
 //! The figures of the page of a sensor: a curve, or a picture of many values at each time.
 
 use antiphon_platform::clock::{Micros, SECOND};
+use chrono_tz::Tz;
 use maud::{Markup, html};
 
 use super::asked::Asked;
@@ -41,7 +42,8 @@ pub async fn drawing(
     let series = stretch.ask(web, visitor, &query).await?;
     let unit = series.columns.first().map_or("", |(_, unit)| unit.as_str());
     let unit = if unit == "1" { "" } else { unit };
-    let extremes = extremes(visitor, &series, unit, with_band);
+    let of_days = output.day_stats.iter().any(|known| known == stat);
+    let extremes = extremes(visitor, stretch, &series, unit, with_band, of_days);
     let spoken = format!(
         "{}, {stat}, from {} to {}. {}",
         output.title,
@@ -54,7 +56,7 @@ pub async fn drawing(
         stretch,
         column: 0,
         band: with_band.then_some((1, 2)),
-        zone: visitor.zone,
+        zone: axis_zone(visitor, stretch, &series),
         name: spoken,
     };
     let caption = html! {
@@ -85,19 +87,39 @@ fn each(step: Micros) -> String {
     }
 }
 
+/// By whose clock the axis is: days are the sensor's own, whoever looks at them.
+fn axis_zone(visitor: &Visitor, stretch: &Stretch<'_>, series: &Series) -> Tz {
+    if series.is_of_days() { stretch.zone } else { visitor.zone }
+}
+
 /// The most and the least with their times: spoken, and shown.
-fn extremes(visitor: &Visitor, series: &Series, unit: &str, with_band: bool) -> (String, Markup) {
+fn extremes(
+    visitor: &Visitor,
+    stretch: &Stretch<'_>,
+    series: &Series,
+    unit: &str,
+    with_band: bool,
+    of_days: bool,
+) -> (String, Markup) {
     let (low, high) = if with_band { (1, 2) } else { (0, 0) };
     let least = series.values(low).min_by(|a, b| a.1.total_cmp(&b.1));
     let most = series.values(high).max_by(|a, b| a.1.total_cmp(&b.1));
     let (Some(least), Some(most)) = (least, most) else {
-        let nothing = "Nothing was heard in this range, or this feature is not in the sensor's plan.";
+        let nothing = if of_days {
+            "Of no day of this range was enough heard: three quarters of its day, evening and night each."
+        } else {
+            "Nothing was heard in this range, or this feature is not in the sensor's plan."
+        };
         return (nothing.to_owned(), html! { (nothing) });
+    };
+    let at = |micros: Micros| match series.is_of_days() {
+        true => html! { "on " (words::day(micros, stretch.zone)) },
+        false => html! { "at " (words::at(visitor, micros)) },
     };
     let spoken = format!("From {} to {} {unit}.", words::value(least.1), words::value(most.1));
     let shown = html! {
-        "Most " strong { (words::value(most.1)) " " (unit) } " at " (words::at(visitor, most.0))
-        " · least " strong { (words::value(least.1)) " " (unit) } " at " (words::at(visitor, least.0))
+        "Most " strong { (words::value(most.1)) " " (unit) } " " (at(most.0))
+        " · least " strong { (words::value(least.1)) " " (unit) } " " (at(least.0))
     };
     (spoken, shown)
 }
@@ -121,7 +143,7 @@ pub fn picture_figure(
         } @else { p.blank { "Nothing was heard in this range." } }
         svg.over width="100%" height="176" aria-hidden="true" {
             (chart::gaps(series, stretch, 0.0, 150.0))
-            (chart::time_marks(stretch, visitor.zone, 0.0, 150.0))
+            (chart::time_marks(stretch, axis_zone(visitor, stretch, series), 0.0, 150.0))
         }
     };
     chart::figure(stretch, &caption, &drawing)
