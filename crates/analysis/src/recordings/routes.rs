@@ -5,13 +5,8 @@ use std::time::Duration;
 
 use antiphon_audio::{SNIFF_BYTES, sniff};
 use antiphon_identity::Principal;
-<<<<<<< HEAD
-use antiphon_platform::blobs::{BlobError, Blobs};
-use antiphon_platform::clock::{Micros, duration};
-=======
 use antiphon_platform::blobs::{BlobError, Blobs, collect};
-use antiphon_platform::clock::Micros;
->>>>>>> evidence
+use antiphon_platform::clock::{Micros, duration};
 use antiphon_platform::db::Reader;
 use antiphon_platform::http::layers::trace_context;
 use antiphon_platform::http::ranges::serve_blob;
