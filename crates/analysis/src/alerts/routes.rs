@@ -109,7 +109,7 @@ async fn create(
     let mut tx = api.database.write().await?;
     let (sensor, webhook, enabled) = (request.sensor.clone(), request.webhook.take(), request.enabled.unwrap_or(true));
     let known = Known::load(&mut tx).await?;
-    let (definition, column) = request.definition(&known)?;
+    let (mut definition, column) = request.definition(&known)?;
     let Some(found) = sensors::find(&mut tx, &sensor).await?.filter(|found| found.deleted_at.is_none()) else {
         drop(tx);
         let unknown = sensors::unknown(&api.database.reader(), &sensor).await;
@@ -121,6 +121,7 @@ async fn create(
     }
     let made = hook(&mut tx, webhook.as_deref(), now).await?;
     let (standing, seen) = from_now(&mut tx, &sensor, false, now).await?;
+    definition.since = standing.floor;
     let alert = Alert {
         id: uuid::Uuid::now_v7().to_string(),
         sensor,
@@ -229,7 +230,7 @@ async fn change(
     let now = api.clock.now();
     let (webhook, enabled) = (request.webhook.take(), request.enabled);
     let known = Known::load(&mut tx).await?;
-    let (definition, column) = request.apply(&stored.alert.definition, &known)?;
+    let (mut definition, column) = request.apply(&stored.alert.definition, &known)?;
     let looks_for = |definition: &Definition| (definition.feature.clone(), definition.stat.clone(), definition.rule());
     let before = (looks_for(&stored.alert.definition), stored.is_enabled);
     let after = (looks_for(&definition), enabled.unwrap_or(stored.is_enabled));
@@ -238,6 +239,7 @@ async fn change(
             check_computed(&sensor, &column)?;
         }
         let (standing, seen) = from_now(&mut tx, &stored.alert.sensor, stored.alert.standing.is_on, now).await?;
+        definition.since = standing.floor;
         // A sensor whose clock is ahead may have been told of already at times that are yet to come.
         let decided = stored.alert.standing.floor;
         stored.alert.standing = Standing { floor: standing.floor.max(decided), ..standing };
