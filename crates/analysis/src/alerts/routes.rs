@@ -5,6 +5,7 @@ use antiphon_notify::NewHook;
 use antiphon_platform::clock::{Clock, Micros, SECOND};
 use antiphon_platform::db::{Database, DbError, ReadTransaction, WriteTransaction};
 use antiphon_platform::http::{Json as JsonBody, Page, Params, Problem, decode_cursor};
+use antiphon_platform::outbound::Allow;
 use axum::Json;
 use axum::extract::{Path, RawQuery, State as Extracted};
 use http::{StatusCode, header};
@@ -30,6 +31,8 @@ const MOST: i64 = 100;
 pub struct Api {
     /// Where alerts are.
     pub database: Database,
+    /// Where web hooks may lead, beside public addresses.
+    pub allow: Allow,
     /// Now.
     pub clock: Clock,
 }
@@ -49,9 +52,14 @@ fn unknown() -> Problem {
 }
 
 /// Makes the web hook that is asked for.
-async fn hook(tx: &mut WriteTransaction, webhook: Option<&str>, now: Micros) -> Result<Option<NewHook>, Problem> {
+async fn hook(
+    tx: &mut WriteTransaction,
+    webhook: Option<&str>,
+    allow: &Allow,
+    now: Micros,
+) -> Result<Option<NewHook>, Problem> {
     let Some(webhook) = webhook else { return Ok(None) };
-    let url = antiphon_notify::check_address("webhook", webhook)?;
+    let url = antiphon_notify::check_address("webhook", webhook, allow)?;
     Ok(Some(antiphon_notify::make(tx, &url, now).await?))
 }
 
@@ -119,7 +127,7 @@ async fn create(
     if rows::count(&mut tx, &sensor).await? >= MOST {
         return Err(Problem::conflict(format!("the sensor {sensor} has {MOST} alerts already")).field("sensor"));
     }
-    let made = hook(&mut tx, webhook.as_deref(), now).await?;
+    let made = hook(&mut tx, webhook.as_deref(), &api.allow, now).await?;
     let (standing, seen) = from_now(&mut tx, &sensor, false, now).await?;
     definition.since = standing.floor;
     let alert = Alert {
@@ -249,7 +257,7 @@ async fn change(
     stored.is_enabled = after.1;
     let mut made = None;
     if let Some(webhook) = webhook {
-        made = hook(&mut tx, webhook.as_deref(), now).await?;
+        made = hook(&mut tx, webhook.as_deref(), &api.allow, now).await?;
         if let Some(old) = stored.alert.hook.take() {
             antiphon_notify::remove(&mut tx, &old).await?;
         }

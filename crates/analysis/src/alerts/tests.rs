@@ -12,6 +12,7 @@ use antiphon_platform::clock::{Clock, Micros, SECOND};
 use antiphon_platform::db::{Database, Engine, Statement};
 use antiphon_platform::disk;
 use antiphon_platform::http::time;
+use antiphon_platform::outbound::Allow;
 use antiphon_platform::queue::Message;
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -51,7 +52,8 @@ impl World {
                  values ('roof', '{plan}', 1, '{retention}', 0, 'Europe/Berlin')"
             ))
             .await;
-        let api = Api { database: db.clone(), clock: store.clock.clone() };
+        let allow = Allow::parse(&[String::from("10.1.0.0/16")]).unwrap();
+        let api = Api { database: db.clone(), allow, clock: store.clock.clone() };
         let routes = routes(api).split_for_parts().0;
         Self { store, db, routes }
     }
@@ -422,6 +424,27 @@ async fn quiet_hours_hold_and_tests_do_not_wait(engine: Engine) {
     assert_eq!(world.outbox().await[1].1["type"], "alert.test");
 }
 
+async fn a_hook_that_can_never_be_reached_is_refused(engine: Engine) {
+    let world = World::on(engine).await;
+    let alert = world.create(loud(5)).await;
+    for webhook in ["http://127.0.0.1:9000/secret", "http://localhost/", "https://10.2.0.1/", "http://[::1]/"] {
+        let fields = json!({"sensor": "roof", "threshold": 1, "webhook": webhook});
+        for (method, path, fields) in
+            [("POST", String::new(), fields), ("PATCH", format!("/{alert}"), json!({"webhook": webhook}))]
+        {
+            let (status, problem) = world.send(method, &path, Some(fields)).await;
+            assert_eq!((status, &problem["field"]), (StatusCode::BAD_REQUEST, &json!("webhook")), "{problem}");
+            assert!(problem["detail"].as_str().unwrap().contains("notify.allow"), "{problem}");
+        }
+    }
+    let (_, kept) = world.send("GET", &format!("/{alert}"), None).await;
+    assert_eq!(kept["webhook"], "https://example.org");
+    for webhook in ["http://10.1.2.3/x", "http://printer.lan/"] {
+        let (status, changed) = world.send("PATCH", &format!("/{alert}"), Some(json!({"webhook": webhook}))).await;
+        assert_eq!(status, StatusCode::OK, "{changed}");
+    }
+}
+
 async fn those_in_one_state_are_listed_page_by_page(engine: Engine) {
     let world = World::on(engine).await;
     let mut made = Vec::new();
@@ -484,6 +507,7 @@ async fn an_alert_is_made_read_changed_and_deleted(engine: Engine) {
     for (fields, field) in [
         (json!({"sensor": "rof", "threshold": 1}), "sensor"),
         (json!({"sensor": "roof", "threshold": 1, "webhook": "ftp://x"}), "webhook"),
+        (json!({"sensor": "roof", "threshold": 1, "webhook": "http://10.2.0.1/x"}), "webhook"),
         (json!({"sensor": "roof", "threshold": 1, "feature": "mel"}), "feature"),
         (json!({"sensor": "roof", "threshold": 1, "feature": "mel.3"}), "feature"),
     ] {
@@ -509,6 +533,7 @@ on_both_engines![
     nothing_before_it_was_made_or_changed_counts,
     two_that_look_at_once_tell_once,
     quiet_hours_hold_and_tests_do_not_wait,
+    a_hook_that_can_never_be_reached_is_refused,
     those_in_one_state_are_listed_page_by_page,
     an_alert_is_made_read_changed_and_deleted,
 ];
