@@ -190,6 +190,12 @@ impl History {
         self.0.iter().rev().find(|version| version.from <= time).unwrap_or(&self.0[0])
     }
 
+    /// Takes a version that is valid always, for nothing was analysed by those before it.
+    pub fn begin(&mut self, algorithms: Vec<Choice>, calibration: Option<f64>) {
+        self.change(Micros::MIN, algorithms, calibration);
+        self.0.drain(..self.0.len() - 1);
+    }
+
     /// Adds a version that is valid from `now` on; the same plan again changes nothing.
     pub fn change(&mut self, now: Micros, algorithms: Vec<Choice>, calibration: Option<f64>) {
         let current = self.current();
@@ -314,6 +320,17 @@ mod tests {
         let history = History::from_text(&history.to_text()).unwrap();
         assert_eq!([0, 999, 1_000, 1_999, 2_000].map(|time| history.at(time).version), [1, 1, 2, 2, 3]);
         assert_eq!(history.current().to_message().calibration_db, Some(94.0));
+    }
+
+    #[test]
+    fn before_anything_is_heard_the_last_plan_is_that_of_all_time() {
+        let mut history = History::new(sensor_default(), None);
+        history.change(1_000, only("level.a"), None);
+        history.begin(only("level.a"), Some(94.0));
+        history.begin(only("level.a"), Some(94.0));
+        assert_eq!((history.at(0).version, history.at(0).calibration, history.0.len()), (3, Some(94.0), 1));
+        history.change(2_000, only("level.a"), Some(95.0));
+        assert_eq!([0, 1_999, 2_000].map(|time| history.at(time).version), [3, 3, 4]);
     }
 
     #[test]

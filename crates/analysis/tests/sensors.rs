@@ -97,6 +97,35 @@ async fn a_plan_changes_from_now_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_set_before_anything_is_heard_counts_for_all_audio() {
+    let world = World::new().await;
+    world.start();
+    world.sensor("roof").await;
+    // Last night's audio, sent today.
+    let night = NOW - 8 * 3_600 * SECOND;
+    let level = async |start| {
+        let sent = world.recording("roof", &at(start), "0", wav_file(8_000, 1, 2.0)).await;
+        assert_eq!(sent["status"], "stored");
+        let range = format!("from={}&to={}", at(start), at(start + SECOND));
+        let path = format!("/api/v1/sensors/roof/features?{range}&features=level.z&resolution=1s");
+        let answer = world.get(&path).await.expect(200);
+        let column = answer["columns"].as_array().unwrap().iter().position(|column| column["name"] == "level.z");
+        answer["rows"][0][column.unwrap()].as_f64().unwrap()
+    };
+    let path = "/api/v1/sensors/roof";
+    let set = async |calibration: f64| world.send("PATCH", path, json!({"calibration": calibration})).await.expect(200);
+    set(90.0).await;
+    assert_eq!(set(110.0).await["plan_version"], 3);
+    let first = level(night).await;
+    assert!((90.0..110.0).contains(&first), "{first} dB, not dBFS");
+
+    set(80.0).await;
+    let (earlier, later) = (level(night - 60 * SECOND).await, level(NOW).await);
+    assert!((earlier - first).abs() < 0.01, "as its time was: {earlier}");
+    assert!((later - first + 30.0).abs() < 0.01, "from now on: {later}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn keys_are_made_listed_and_revoked() {
     let world = World::new().await;
     let first = world.sensor("roof").await;

@@ -287,9 +287,18 @@ fn a_loud_sound_is_told_and_a_test_arrives() {
 fn private_addresses_are_refused_unless_they_are_allowed() {
     let folder = tempfile::tempdir().unwrap();
     let receiver = Receiver::start(0);
-    let system = System::start(&folder.path().join("data"), Folders::Shared, &[], &["up"]);
+    let data = folder.path().join("data");
+    let watched = {
+        let system = System::start(&data, Folders::Shared, &environment(), &["up"]);
+        Watched::make(&system.operator(), &system.url(), "roof", &receiver.url)
+    };
+    // From now on it is allowed no more.
+    let system = System::start(&data, Folders::Shared, &[], &["up"]);
     let (url, client) = (system.url(), system.operator());
-    let watched = Watched::make(&client, &url, "roof", &receiver.url);
+    let another = json!({"sensor": "roof", "threshold": 1, "webhook": receiver.url});
+    let answer = client.post_json(&format!("{url}/api/v1/alerts"), &another);
+    assert_eq!((answer.status, &answer.json()["field"]), (400, &json!("webhook")), "{}", answer.json());
+    assert!(answer.json()["detail"].as_str().unwrap().contains("notify.allow"), "{}", answer.json());
     client.post_json(&format!("{url}/api/v1/alerts/{}/test", watched.alert), &json!({}));
     let deadline = Instant::now() + ARRIVES;
     let problem = loop {

@@ -3,6 +3,7 @@
 use antiphon_platform::clock::Micros;
 use antiphon_platform::db::{DbError, ReadTransaction, Statement, Value, WriteTransaction};
 use antiphon_platform::http::Problem;
+use antiphon_platform::outbound::Allow;
 use antiphon_platform::queue::Message;
 use antiphon_platform::{outbox, sql};
 use bytes::Bytes;
@@ -50,12 +51,12 @@ pub struct Notice {
     pub body: Bytes,
 }
 
-/// Checks where a hook is to lead. Whether the address may be reached is found out when something is sent: that is up to
-/// what its name leads to then.
+/// Checks where a hook is to lead. An address that `allow` refuses is told at once; whether a name may be reached is found
+/// out when something is sent: that is up to what it leads to then.
 ///
 /// # Errors
 /// 400 that names `field`.
-pub fn check_address(field: &str, text: &str) -> Result<Url, Problem> {
+pub fn check_address(field: &str, text: &str, allow: &Allow) -> Result<Url, Problem> {
     let wrong = |why: &str| Problem::bad_field(field, format!("{field} {why}"));
     if text.len() > LONGEST {
         return Err(wrong(&format!("has at most {LONGEST} bytes")));
@@ -70,6 +71,11 @@ pub fn check_address(field: &str, text: &str) -> Result<Url, Problem> {
     if !url.username().is_empty() || url.password().is_some() {
         return Err(wrong("holds a user name or a password, which are not sent; the signature says who sends"));
     }
+    allow.check(&url).map_err(|error| {
+        let host = url.host_str().unwrap_or_default();
+        wrong(&format!("would get nothing: {error} (setting notify.allow)"))
+            .hint(Some(format!("let the server start with ANTIPHON_NOTIFY__ALLOW={host}")))
+    })?;
     url.set_fragment(None);
     Ok(url)
 }

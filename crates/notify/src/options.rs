@@ -9,7 +9,7 @@ pub const SETTINGS: &[Setting] = &[Setting {
     kind: Kind::Texts,
     default: "",
     secret: false,
-    help: "hosts, addresses and ranges (10.0.0.0/8) that web hooks may be sent to although they are not public",
+    help: "hosts, addresses and ranges (10.0.0.0/8) that web hooks may be sent to although they are not public; role api refuses others",
 }];
 
 /// What may be reached.

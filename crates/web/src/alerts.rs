@@ -21,6 +21,7 @@ struct Alert {
     stat: Option<String>,
     side: String,
     threshold: f64,
+    average: u32,
     seconds: u32,
     enabled: bool,
     state: String,
@@ -43,10 +44,11 @@ impl Alert {
         self.name.as_deref().unwrap_or(&self.feature)
     }
 
-    /// What it looks for: `level.a above -30 for 60 s`.
+    /// What it looks for: `level.a above -30 for 60 s`, `level.a of 60 s above -30 for 1 s`.
     fn condition(&self) -> String {
         let stat = self.stat.as_deref().map(|stat| format!(" {stat}")).unwrap_or_default();
-        format!("{}{stat} {} {} for {} s", self.feature, self.side, self.threshold, self.seconds)
+        let of = if self.average > 1 { format!(" of {} s", self.average) } else { String::new() };
+        format!("{}{stat}{of} {} {} for {} s", self.feature, self.side, self.threshold, self.seconds)
     }
 }
 
@@ -122,7 +124,7 @@ mod tests {
     fn alert(state: &str, enabled: bool) -> Alert {
         let text = format!(
             r#"{{"id":"x","sensor":"roof/1","name":"<b>Loud","feature":"level.a","stat":null,"side":"above","threshold":-30,
-               "hysteresis":3,"seconds":60,"off_seconds":60,"enabled":{enabled},"state":"{state}","changes":1,
+               "hysteresis":3,"average":1,"seconds":60,"off_seconds":60,"enabled":{enabled},"state":"{state}","changes":1,
                "last_change":{{"at":"2026-05-01T22:00:00.000000Z","value":-21.46,"state":"{state}"}}}}"#
         );
         serde_json::from_str(&text).unwrap()
@@ -138,6 +140,8 @@ mod tests {
         assert!(html.contains("&lt;b&gt;Loud") && html.contains("/sensors/roof%2F1"), "{html}");
         assert!(html.contains("level.a above -30 for 60 s, since 2026-05-01T22"), "{html}");
         assert!(html.contains("(−21.5)"), "{html}");
+        let mean = Alert { average: 900, ..alert("on", true) };
+        assert_eq!(mean.condition(), "level.a of 900 s above -30 for 60 s");
         assert!(!alert("on", false).is_on(), "what is switched off looks at nothing");
         assert_eq!(show_on(&[], &as_it_is).into_string(), "");
     }

@@ -18,6 +18,9 @@ const FEATURE: &str = "level.a";
 /// The duration when nobody says one.
 const SECONDS: u32 = 10;
 
+/// How many seconds a value is of when nobody says one.
+const AVERAGE: u32 = 1;
+
 /// What an alert looks for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Definition {
@@ -27,9 +30,19 @@ pub(super) struct Definition {
     pub(super) side: Side,
     pub(super) threshold: f64,
     pub(super) hysteresis: f64,
+    /// Alerts made before this was there have none.
+    #[serde(default = "one_second")]
+    pub(super) average: u32,
     pub(super) seconds: u32,
     pub(super) off_seconds: u32,
     pub(super) quiet: Vec<QuietHours>,
+    /// The second of the epoch before which nothing counts, in no mean either.
+    #[serde(default)]
+    pub(super) since: i64,
+}
+
+fn one_second() -> u32 {
+    AVERAGE
 }
 
 /// An alert to be made.
@@ -40,7 +53,7 @@ pub(super) struct NewAlert {
     #[schema(example = "roof")]
     pub(super) sensor: String,
     /// What people call it, at most 200 characters.
-    #[schema(example = "Loud at night")]
+    #[schema(example = "Loud")]
     name: Option<String>,
     /// One column of values by the second: `level.a` (the default), `mel.17`.
     #[schema(example = "level.a")]
@@ -56,8 +69,12 @@ pub(super) struct NewAlert {
     /// How far behind the threshold a value must be to count as back, in the same unit, 0 or more; 0 without it.
     #[schema(example = 3.0)]
     hysteresis: Option<f64>,
-    /// For how many seconds values must be beyond, 1 to 3,600; 10 without it.
+    /// Of how many seconds the value is that is compared: that of the last so many, merged as in a coarser row of answers
+    /// (levels by their energy), where at least half of them was heard. 1 to 3,600; 1 without it.
     #[schema(example = 60)]
+    average: Option<u32>,
+    /// For how many seconds on end values must be beyond, each of them, 1 to 3,600; 10 without it.
+    #[schema(example = 1)]
     seconds: Option<u32>,
     /// For how many seconds they must be back; as `seconds` without it.
     off_seconds: Option<u32>,
@@ -92,7 +109,9 @@ pub(super) struct AlertChange {
     threshold: Option<f64>,
     /// How far behind the threshold a value must be to count as back.
     hysteresis: Option<f64>,
-    /// For how many seconds values must be beyond, 1 to 3,600.
+    /// Of how many seconds the value is that is compared, 1 to 3,600.
+    average: Option<u32>,
+    /// For how many seconds on end values must be beyond, each of them, 1 to 3,600.
     seconds: Option<u32>,
     /// For how many seconds they must be back, 1 to 3,600.
     off_seconds: Option<u32>,
@@ -121,9 +140,11 @@ impl NewAlert {
             side: self.side.unwrap_or(Side::Above),
             threshold: self.threshold,
             hysteresis: self.hysteresis.unwrap_or(0.0),
+            average: self.average.unwrap_or(AVERAGE),
             seconds,
             off_seconds: self.off_seconds.unwrap_or(seconds),
             quiet: self.quiet.unwrap_or_default(),
+            since: 0,
         };
         definition.checked(known)
     }
@@ -148,6 +169,7 @@ impl AlertChange {
         new.side = self.side.unwrap_or(new.side);
         new.threshold = self.threshold.unwrap_or(new.threshold);
         new.hysteresis = self.hysteresis.unwrap_or(new.hysteresis);
+        new.average = self.average.unwrap_or(new.average);
         new.seconds = self.seconds.unwrap_or(new.seconds);
         new.off_seconds = self.off_seconds.unwrap_or(new.off_seconds);
         new.quiet = self.quiet.unwrap_or(new.quiet);
@@ -159,7 +181,8 @@ impl Definition {
     fn checked(mut self, known: &Known) -> Result<(Self, SecondColumn), Problem> {
         self.name = self.name.map(|name| checked_name(&name)).transpose()?;
         let column = self.column(known)?;
-        for (field, seconds) in [("seconds", self.seconds), ("off_seconds", self.off_seconds)] {
+        let lengths = [("average", self.average), ("seconds", self.seconds), ("off_seconds", self.off_seconds)];
+        for (field, seconds) in lengths {
             if !(1..=LONGEST).contains(&seconds) {
                 return Err(Problem::bad_field(field, format!("{field} lies between 1 and {LONGEST}")));
             }
@@ -188,6 +211,7 @@ impl Definition {
             side: self.side,
             threshold: self.threshold,
             hysteresis: self.hysteresis,
+            average: self.average.into(),
             seconds: self.seconds.into(),
             off_seconds: self.off_seconds.into(),
         }
@@ -216,10 +240,13 @@ mod tests {
     fn a_threshold_is_enough() {
         let found = made(r#"{"sensor":"roof","threshold":-20}"#).unwrap();
         assert_eq!(
-            (found.feature.as_str(), found.side, found.seconds, found.off_seconds),
-            ("level.a", Side::Above, 10, 10)
+            (found.feature.as_str(), found.side, found.average, found.seconds, found.off_seconds),
+            ("level.a", Side::Above, 1, 10, 10)
         );
         assert_eq!(Definition::from_text(&found.to_text()).unwrap(), found);
+        let of_before = found.to_text().replace(r#""average":1,"#, "").replace(r#","since":0"#, "");
+        assert!(!of_before.contains("average") && !of_before.contains("since"));
+        assert_eq!(Definition::from_text(&of_before).unwrap(), found, "made before there were means");
     }
 
     #[test]
@@ -231,6 +258,8 @@ mod tests {
             (r#""threshold":1,"seconds":0"#, "seconds"),
             (r#""threshold":1,"seconds":3601"#, "seconds"),
             (r#""threshold":1,"off_seconds":0"#, "off_seconds"),
+            (r#""threshold":1,"average":0"#, "average"),
+            (r#""threshold":1,"average":3601"#, "average"),
             (r#""threshold":1,"hysteresis":-0.1"#, "hysteresis"),
             (r#""threshold":1,"name":" ""#, "name"),
             (r#""threshold":1,"quiet":[{"from":"7","to":"8"}]"#, "quiet"),

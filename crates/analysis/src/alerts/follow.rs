@@ -5,6 +5,7 @@
 //! snapshot found them, because another process was quicker or somebody changed or deleted them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use antiphon_features::cells::Cell;
@@ -16,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::machine::{Change, Machine, Standing};
 use super::rows::{self, Alert, Told};
+use super::window::Window;
 use super::{message, quiet};
 use crate::descriptors::Known;
 use crate::query::seconds::{self, SecondColumn};
@@ -109,8 +111,12 @@ struct Looking {
     column: Option<SecondColumn>,
     /// The layers that hold it, the newest version first.
     layers: Vec<LayerRow>,
-    /// The seconds to be read, `[from, to)`.
+    /// The seconds whose values count, `[from, to)`.
     window: Option<(i64, i64)>,
+    /// The first second that is read: part of a value that counts.
+    reads_from: i64,
+    /// The seconds that one value is of, if there are several.
+    average: Option<Window<Cell>>,
     machine: Machine,
     changes: Vec<Change>,
     /// The source's event up to which is looked at.
@@ -146,9 +152,12 @@ async fn look_at(
             tracing::warn!(alert = alert.id, why = problem.detail, "an alert looks at nothing that is known");
         }
         let column = column.ok();
+        let window = alert.standing.window(&rule, first, end);
         looking.push(Looking {
             layers: column.as_ref().map(|column| column.layers(&layers)).unwrap_or_default(),
-            window: alert.standing.window(&rule, first, end),
+            reads_from: window.map_or(0, |(from, _)| rule.reads_from(from).max(alert.definition.since)),
+            window,
+            average: (rule.average > 1).then(|| Window::new(rule.average)),
             machine: Machine::new(rule, alert.standing.is_on),
             column,
             changes: Vec::new(),
@@ -191,7 +200,7 @@ async fn read(tx: &mut ReadTransaction, source: &Source, looking: &mut [Looking]
         }
     }
     for (layers, here) in together {
-        let windows = || here.iter().filter_map(|index| looking[*index].window);
+        let windows = || here.iter().filter_map(|index| looking[*index].reads());
         let (Some(from), Some(to)) = (windows().map(|(from, _)| from).min(), windows().map(|(_, to)| to).max()) else {
             continue;
         };
@@ -199,6 +208,7 @@ async fn read(tx: &mut ReadTransaction, source: &Source, looking: &mut [Looking]
         while start < to {
             let stop = (start + STRETCH).min(to);
             for (second, (place, cell)) in seconds::read(tx, source.id, &layers, start, stop).await? {
+                let cell = Arc::new(cell);
                 for index in &here {
                     looking[*index].step(&layers[place], second, &cell);
                 }
@@ -210,12 +220,27 @@ async fn read(tx: &mut ReadTransaction, source: &Source, looking: &mut [Looking]
 }
 
 impl Looking {
-    fn step(&mut self, layer: &LayerRow, second: i64, cell: &Cell) {
-        let is_inside = self.window.is_some_and(|(from, to)| (from..to).contains(&second));
-        if !is_inside || self.changes.len() >= TOLD {
+    /// The seconds to be read, `[from, to)`.
+    fn reads(&self) -> Option<(i64, i64)> {
+        self.window.map(|(_, to)| (self.reads_from, to))
+    }
+
+    fn step(&mut self, layer: &LayerRow, second: i64, cell: &Arc<Cell>) {
+        let Some((from, to)) = self.window else { return };
+        if !(self.reads_from..to).contains(&second) || self.changes.len() >= TOLD {
             return;
         }
-        let value = self.column.as_ref().and_then(|column| column.value(layer, cell));
+        if let Some(average) = &mut self.average {
+            average.push(second, Arc::clone(cell));
+        }
+        if second < from {
+            return;
+        }
+        let whole = match &mut self.average {
+            Some(average) => average.merged(seconds::merged).filter(|whole| average.is_heard(whole.heard)),
+            None => Some(Arc::clone(cell)),
+        };
+        let value = whole.and_then(|cell| self.column.as_ref()?.value(layer, &cell));
         if let Some(value) = value.filter(|value| value.is_finite()) {
             self.changes.extend(self.machine.step(second, value));
         }

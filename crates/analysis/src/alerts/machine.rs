@@ -1,7 +1,7 @@
 //! When an alert is on: threshold, duration, hysteresis, and what a gap means.
 //!
 //! The machine takes the values of seconds in the order of time. It knows nothing of stored things: the same seconds lead
-//! to the same changes.
+//! to the same changes. The value of a second may be that of a [`Window`](super::window::Window) which ends with it.
 
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +25,8 @@ pub(super) struct Rule {
     pub(super) threshold: f64,
     /// How far behind the threshold a value must be to count as back, 0 or more.
     pub(super) hysteresis: f64,
+    /// Of how many seconds a value is, at least 1.
+    pub(super) average: i64,
     /// How long values must be beyond, at least 1.
     pub(super) seconds: i64,
     /// How long they must be back, at least 1.
@@ -45,10 +47,15 @@ impl Rule {
         if is_on { self.off_seconds } else { self.seconds }
     }
 
-    /// How many seconds before a changed one must be seen to know what it changes: a count that began earlier than that
-    /// has led to a change already, or was broken since.
+    /// How many values before a changed second's must be seen to know what it changes: a count that began earlier than that
+    /// has led to a change already, or was broken since. A second that changed changes no value before its own.
     pub(super) fn reach(&self) -> i64 {
         self.seconds.max(self.off_seconds) + BRIDGED
+    }
+
+    /// From which second on must be read to know the value of second `from`.
+    pub(super) fn reads_from(&self, from: i64) -> i64 {
+        from - (self.average - 1)
     }
 }
 
@@ -60,7 +67,7 @@ pub(super) struct Change {
     pub(super) began: i64,
     /// The last one; with it the duration was over.
     pub(super) last: i64,
-    /// The value of the last one.
+    /// The value that was compared in the last one.
     pub(super) value: f64,
 }
 
@@ -112,7 +119,7 @@ pub(super) struct Standing {
 pub(super) const LATE: i64 = 2 * 3_600;
 
 impl Standing {
-    /// The seconds to be read, `[from, to)`, when something changed from second `changed` on and everything before `to` is
+    /// The seconds whose values count, `[from, to)`, when something changed from second `changed` on and everything before `to` is
     /// heard to its end; `None` if that can change nothing.
     pub(super) fn window(&self, rule: &Rule, changed: i64, to: i64) -> Option<(i64, i64)> {
         let changed = changed.max(self.position - LATE).min(self.position);
@@ -125,19 +132,39 @@ impl Standing {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::sync::Arc;
 
     use proptest::prelude::*;
 
+    use super::super::window::Window;
     use super::*;
 
     fn rule(seconds: i64, off_seconds: i64) -> Rule {
-        Rule { side: Side::Above, threshold: 10.0, hysteresis: 3.0, seconds, off_seconds }
+        Rule { side: Side::Above, threshold: 10.0, hysteresis: 3.0, average: 1, seconds, off_seconds }
+    }
+
+    /// The values of seconds `[from, to)`: means of the seconds that there are, by the hand of evaluation.
+    fn means(rule: Rule, seconds: &BTreeMap<i64, f64>, from: i64, to: i64) -> Vec<(i64, f64)> {
+        let sum = |items: &[&(f64, u64)]| {
+            Some(items.iter().fold((0.0, 0), |(sum, count), (more, of)| (sum + more, count + of)))
+        };
+        let mut window = Window::new(rule.average);
+        let mut means = Vec::new();
+        for (second, value) in seconds.range(rule.reads_from(from)..to) {
+            window.push(*second, Arc::new((*value, 1)));
+            let (sum, count) = *window.merged(sum).unwrap();
+            if *second >= from && window.is_heard(count * 1_000_000) {
+                means.push((*second, sum / count as f64));
+            }
+        }
+        means
     }
 
     /// All changes that these seconds lead to from `standing` on.
     fn fold(rule: Rule, standing: Standing, seconds: &BTreeMap<i64, f64>) -> Vec<Change> {
         let mut machine = Machine::new(rule, standing.is_on);
-        seconds.range(standing.floor..).filter_map(|(second, value)| machine.step(*second, *value)).collect()
+        let means = means(rule, seconds, standing.floor, i64::MAX);
+        means.into_iter().filter_map(|(second, value)| machine.step(second, value)).collect()
     }
 
     fn states(changes: &[Change]) -> Vec<(bool, i64, i64)> {
@@ -185,6 +212,27 @@ mod tests {
         assert_eq!(all(rule, &alone), [], "a gap alone is no evidence");
     }
 
+    #[test]
+    fn a_mean_is_broken_by_no_dip_and_by_a_long_one() {
+        let each = Rule { seconds: 60, ..rule(60, 60) };
+        let mean = Rule { average: 60, ..rule(1, 1) };
+        let street: Vec<(i64, f64)> = (0..600).map(|at| (at, if at % 30 == 29 { 5.0 } else { 16.0 })).collect();
+        assert_eq!(all(each, &street), [], "no 60 s without a dip");
+        assert_eq!(all(mean, &street), [(true, 29, 29)], "half of the minute says enough");
+        let quiet = [street, row(600, 700, 5.0)].concat();
+        // At 7 once 10 loud seconds are left in the minute: 49 quiet ones and the dip before them are the rest.
+        assert_eq!(all(mean, &quiet), [(true, 29, 29), (false, 648, 648)]);
+    }
+
+    #[test]
+    fn a_mean_of_less_than_half_counts_not() {
+        let mean = Rule { average: 10, ..rule(1, 1) };
+        assert_eq!(all(mean, &row(0, 4, 11.0)), []);
+        assert_eq!(all(mean, &row(0, 5, 11.0)), [(true, 4, 4)]);
+        let after = [row(0, 4, 11.0), row(9, 10, 11.0), row(10, 11, 11.0)].concat();
+        assert_eq!(all(mean, &after), [(true, 9, 9)]);
+    }
+
     /// What evaluation does, with seconds that come in pieces: looks at a window, tells, and moves on.
     fn told(rule: Rule, pieces: &[Vec<(i64, f64)>]) -> Vec<Change> {
         let mut stored: BTreeMap<i64, f64> = BTreeMap::new();
@@ -196,8 +244,8 @@ mod tests {
             let to = stored.last_key_value().map_or(0, |(last, _)| last + 1);
             let Some((from, to)) = standing.window(&rule, *changed, to) else { continue };
             let mut machine = Machine::new(rule, standing.is_on);
-            for (second, value) in stored.range(from..to) {
-                if let Some(change) = machine.step(*second, *value) {
+            for (second, value) in means(rule, &stored, from, to) {
+                if let Some(change) = machine.step(second, value) {
                     standing = Standing { is_on: change.is_on, floor: change.last + 1, ..standing };
                     told.push(change);
                 }
@@ -237,18 +285,20 @@ mod tests {
         #[test]
         fn in_order_it_is_the_same_however_the_seconds_are_cut(
             values in values(), lengths in prop::collection::vec(1_usize..20, 1..6), on in 1_i64..20, off in 1_i64..20,
+            average in prop_oneof![Just(1_i64), 2_i64..30, 60_i64..130],
         ) {
             let standing = Standing { is_on: false, floor: 0, position: 0 };
-            let rule = rule(on, off);
+            let rule = Rule { average, ..rule(on, off) };
             prop_assert_eq!(told(rule, &cut(&values, &lengths)), fold(rule, standing, &values));
         }
 
         #[test]
         fn out_of_order_it_is_the_same_from_the_last_told_change_on(
             values in values(), lengths in prop::collection::vec(1_usize..20, 1..6), on in 1_i64..20, off in 1_i64..20,
+            average in prop_oneof![Just(1_i64), 2_i64..30, 60_i64..130],
             order in any::<prop::sample::Index>(), again in any::<prop::sample::Index>(), swaps in prop::collection::vec(any::<(prop::sample::Index, prop::sample::Index)>(), 0..12),
         ) {
-            let rule = rule(on, off);
+            let rule = Rule { average, ..rule(on, off) };
             let mut pieces = cut(&values, &lengths);
             let first = order.index(pieces.len());
             pieces.rotate_left(first);

@@ -60,6 +60,7 @@ fn about(alert: &Alert, column: &str, unit: &str) -> serde_json::Value {
         "side": definition.side,
         "threshold": definition.threshold,
         "hysteresis": definition.hysteresis,
+        "average": definition.average,
         "seconds": definition.seconds,
         "off_seconds": definition.off_seconds,
     })

@@ -13,6 +13,7 @@ mod rows;
 #[cfg(test)]
 mod tests;
 mod views;
+mod window;
 
 use antiphon_notify::Hook;
 use antiphon_platform::clock::{Micros, SECOND};

@@ -5,6 +5,7 @@ use antiphon_notify::NewHook;
 use antiphon_platform::clock::{Clock, Micros, SECOND};
 use antiphon_platform::db::{Database, DbError, ReadTransaction, WriteTransaction};
 use antiphon_platform::http::{Json as JsonBody, Page, Params, Problem, decode_cursor};
+use antiphon_platform::outbound::Allow;
 use axum::Json;
 use axum::extract::{Path, RawQuery, State as Extracted};
 use http::{StatusCode, header};
@@ -30,6 +31,8 @@ const MOST: i64 = 100;
 pub struct Api {
     /// Where alerts are.
     pub database: Database,
+    /// Where web hooks may lead, beside public addresses.
+    pub allow: Allow,
     /// Now.
     pub clock: Clock,
 }
@@ -49,9 +52,14 @@ fn unknown() -> Problem {
 }
 
 /// Makes the web hook that is asked for.
-async fn hook(tx: &mut WriteTransaction, webhook: Option<&str>, now: Micros) -> Result<Option<NewHook>, Problem> {
+async fn hook(
+    tx: &mut WriteTransaction,
+    webhook: Option<&str>,
+    allow: &Allow,
+    now: Micros,
+) -> Result<Option<NewHook>, Problem> {
     let Some(webhook) = webhook else { return Ok(None) };
-    let url = antiphon_notify::check_address("webhook", webhook)?;
+    let url = antiphon_notify::check_address("webhook", webhook, allow)?;
     Ok(Some(antiphon_notify::make(tx, &url, now).await?))
 }
 
@@ -109,7 +117,7 @@ async fn create(
     let mut tx = api.database.write().await?;
     let (sensor, webhook, enabled) = (request.sensor.clone(), request.webhook.take(), request.enabled.unwrap_or(true));
     let known = Known::load(&mut tx).await?;
-    let (definition, column) = request.definition(&known)?;
+    let (mut definition, column) = request.definition(&known)?;
     let Some(found) = sensors::find(&mut tx, &sensor).await?.filter(|found| found.deleted_at.is_none()) else {
         drop(tx);
         let unknown = sensors::unknown(&api.database.reader(), &sensor).await;
@@ -119,8 +127,9 @@ async fn create(
     if rows::count(&mut tx, &sensor).await? >= MOST {
         return Err(Problem::conflict(format!("the sensor {sensor} has {MOST} alerts already")).field("sensor"));
     }
-    let made = hook(&mut tx, webhook.as_deref(), now).await?;
+    let made = hook(&mut tx, webhook.as_deref(), &api.allow, now).await?;
     let (standing, seen) = from_now(&mut tx, &sensor, false, now).await?;
+    definition.since = standing.floor;
     let alert = Alert {
         id: uuid::Uuid::now_v7().to_string(),
         sensor,
@@ -229,7 +238,7 @@ async fn change(
     let now = api.clock.now();
     let (webhook, enabled) = (request.webhook.take(), request.enabled);
     let known = Known::load(&mut tx).await?;
-    let (definition, column) = request.apply(&stored.alert.definition, &known)?;
+    let (mut definition, column) = request.apply(&stored.alert.definition, &known)?;
     let looks_for = |definition: &Definition| (definition.feature.clone(), definition.stat.clone(), definition.rule());
     let before = (looks_for(&stored.alert.definition), stored.is_enabled);
     let after = (looks_for(&definition), enabled.unwrap_or(stored.is_enabled));
@@ -238,6 +247,7 @@ async fn change(
             check_computed(&sensor, &column)?;
         }
         let (standing, seen) = from_now(&mut tx, &stored.alert.sensor, stored.alert.standing.is_on, now).await?;
+        definition.since = standing.floor;
         // A sensor whose clock is ahead may have been told of already at times that are yet to come.
         let decided = stored.alert.standing.floor;
         stored.alert.standing = Standing { floor: standing.floor.max(decided), ..standing };
@@ -247,7 +257,7 @@ async fn change(
     stored.is_enabled = after.1;
     let mut made = None;
     if let Some(webhook) = webhook {
-        made = hook(&mut tx, webhook.as_deref(), now).await?;
+        made = hook(&mut tx, webhook.as_deref(), &api.allow, now).await?;
         if let Some(old) = stored.alert.hook.take() {
             antiphon_notify::remove(&mut tx, &old).await?;
         }

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use antiphon_features::cells::Cell;
 use antiphon_identity::Principal;
 use antiphon_platform::blobs::folder::{Access, FolderBlobs};
 use antiphon_platform::blobs::{Blobs, once};
@@ -11,6 +12,7 @@ use antiphon_platform::clock::{Clock, Micros, SECOND};
 use antiphon_platform::db::{Database, Engine, Statement};
 use antiphon_platform::disk;
 use antiphon_platform::http::time;
+use antiphon_platform::outbound::Allow;
 use antiphon_platform::queue::Message;
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -19,12 +21,14 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::*;
+use crate::descriptors::Known;
 use crate::ids::RecordingId;
 use crate::messages;
 use crate::plan::{History, sensor_default};
+use crate::query::seconds::{self, SecondColumn};
 use crate::recordings::audio_key;
 use crate::store::tests::{MAY, Made, Store, on_both_engines};
-use crate::store::{Retention, recording, retention};
+use crate::store::{self, Retention, SourceKind, recording, retention};
 
 /// A store with the sensor `roof`, and the routes of alerts for an operator.
 struct World {
@@ -48,7 +52,8 @@ impl World {
                  values ('roof', '{plan}', 1, '{retention}', 0, 'Europe/Berlin')"
             ))
             .await;
-        let api = Api { database: db.clone(), clock: store.clock.clone() };
+        let allow = Allow::parse(&[String::from("10.1.0.0/16")]).unwrap();
+        let api = Api { database: db.clone(), allow, clock: store.clock.clone() };
         let routes = routes(api).split_for_parts().0;
         Self { store, db, routes }
     }
@@ -146,6 +151,42 @@ async fn a_change_is_told_once_with_its_notice(engine: Engine) {
     assert_eq!((&body["type"], &body["data"]["alert"]["column"]), (&json!("alert.on"), &json!("level.a")));
     assert_eq!((&body["data"]["at"], &body["data"]["late"]), (&json!("2026-05-01T00:00:05.000000Z"), &json!(false)));
     assert!(!body.to_string().contains("secret"), "{body}");
+}
+
+async fn a_mean_is_that_of_a_coarser_row(engine: Engine) {
+    let world = World::on(engine).await;
+    world.hear(0, 3).await;
+    world.store.clock.advance(3 * SECOND);
+    let mut fields = loud(1);
+    fields["average"] = json!(10);
+    let alert = world.create(fields).await;
+    world.hear(3, 7).await;
+    assert_eq!(world.history(&alert).await, [], "4 of 10 s are too few, and what was before it was made counts not");
+    world.hear(7, 12).await;
+    assert_eq!(world.history(&alert).await, [(String::from("on"), 7, 8, false)]);
+    let body = world.outbox().await[0].1.clone();
+    assert_eq!(body["data"]["alert"]["average"], json!(10));
+
+    let mut tx = world.db.read().await.unwrap();
+    let source = store::source(&mut tx, SourceKind::Sensor, "roof").await.unwrap().unwrap();
+    let column = SecondColumn::find("level.a", None, &Known::default()).unwrap();
+    let layers = column.layers(&store::layers_of(&mut tx, source.id).await.unwrap());
+    let (from, to) = (MAY / SECOND + 3, MAY / SECOND + 8);
+    let cells = seconds::read(&mut tx, source.id, &layers, from, to).await.unwrap();
+    let cells: Vec<&Cell> = cells.values().map(|(_, cell)| cell).collect();
+    let mean = column.value(&layers[0], &seconds::merged(&cells).unwrap()).unwrap();
+    assert!((body["data"]["value"].as_f64().unwrap() - mean).abs() < 1e-9, "{mean} {body}");
+    let energies = cells.iter().map(|cell| 10_f64.powf(column.value(&layers[0], cell).unwrap() / 10.0));
+    let energy = energies.sum::<f64>() / cells.len() as f64;
+    assert!((mean - 10.0 * energy.log10()).abs() < 1e-3, "{mean}");
+    drop(tx);
+
+    world.store.clock.advance(9 * SECOND);
+    world.send("PATCH", &format!("/{alert}"), Some(json!({"average": 4, "side": "below"}))).await;
+    world.hear(12, 13).await;
+    assert_eq!(world.history(&alert).await.len(), 1, "nothing before the change counts");
+    world.hear(13, 14).await;
+    assert_eq!(world.history(&alert).await[1..], [(String::from("off"), 13, 14, false)]);
 }
 
 async fn late_audio_closes_a_gap_and_says_so(engine: Engine) {
@@ -383,6 +424,27 @@ async fn quiet_hours_hold_and_tests_do_not_wait(engine: Engine) {
     assert_eq!(world.outbox().await[1].1["type"], "alert.test");
 }
 
+async fn a_hook_that_can_never_be_reached_is_refused(engine: Engine) {
+    let world = World::on(engine).await;
+    let alert = world.create(loud(5)).await;
+    for webhook in ["http://127.0.0.1:9000/secret", "http://localhost/", "https://10.2.0.1/", "http://[::1]/"] {
+        let fields = json!({"sensor": "roof", "threshold": 1, "webhook": webhook});
+        for (method, path, fields) in
+            [("POST", String::new(), fields), ("PATCH", format!("/{alert}"), json!({"webhook": webhook}))]
+        {
+            let (status, problem) = world.send(method, &path, Some(fields)).await;
+            assert_eq!((status, &problem["field"]), (StatusCode::BAD_REQUEST, &json!("webhook")), "{problem}");
+            assert!(problem["detail"].as_str().unwrap().contains("notify.allow"), "{problem}");
+        }
+    }
+    let (_, kept) = world.send("GET", &format!("/{alert}"), None).await;
+    assert_eq!(kept["webhook"], "https://example.org");
+    for webhook in ["http://10.1.2.3/x", "http://printer.lan/"] {
+        let (status, changed) = world.send("PATCH", &format!("/{alert}"), Some(json!({"webhook": webhook}))).await;
+        assert_eq!(status, StatusCode::OK, "{changed}");
+    }
+}
+
 async fn those_in_one_state_are_listed_page_by_page(engine: Engine) {
     let world = World::on(engine).await;
     let mut made = Vec::new();
@@ -445,6 +507,7 @@ async fn an_alert_is_made_read_changed_and_deleted(engine: Engine) {
     for (fields, field) in [
         (json!({"sensor": "rof", "threshold": 1}), "sensor"),
         (json!({"sensor": "roof", "threshold": 1, "webhook": "ftp://x"}), "webhook"),
+        (json!({"sensor": "roof", "threshold": 1, "webhook": "http://10.2.0.1/x"}), "webhook"),
         (json!({"sensor": "roof", "threshold": 1, "feature": "mel"}), "feature"),
         (json!({"sensor": "roof", "threshold": 1, "feature": "mel.3"}), "feature"),
     ] {
@@ -456,6 +519,7 @@ async fn an_alert_is_made_read_changed_and_deleted(engine: Engine) {
 on_both_engines![
     statements_prepare,
     a_change_is_told_once_with_its_notice,
+    a_mean_is_that_of_a_coarser_row,
     late_audio_closes_a_gap_and_says_so,
     what_waited_in_a_spool_says_that_it_is_late,
     a_change_of_version_breaks_no_count,
@@ -469,6 +533,7 @@ on_both_engines![
     nothing_before_it_was_made_or_changed_counts,
     two_that_look_at_once_tell_once,
     quiet_hours_hold_and_tests_do_not_wait,
+    a_hook_that_can_never_be_reached_is_refused,
     those_in_one_state_are_listed_page_by_page,
     an_alert_is_made_read_changed_and_deleted,
 ];

@@ -69,7 +69,9 @@ pub struct AlertView {
     threshold: f64,
     /// How far behind the threshold a value must be to count as back.
     hysteresis: f64,
-    /// For how many seconds values must be beyond.
+    /// Of how many seconds the value is that is compared.
+    average: u32,
+    /// For how many seconds on end values must be beyond, each of them.
     seconds: u32,
     /// For how many seconds they must be back.
     off_seconds: u32,
@@ -123,7 +125,7 @@ pub struct ChangeView {
     /// Whether it is news of the past: it came from audio older than what had been looked at, or was told more than 5
     /// minutes after `at`.
     late: bool,
-    /// The value of the last second.
+    /// The value that was compared last.
     value: f64,
     /// What became of its notice; null if the alert had no web hook, and for who is no operator.
     delivery: Option<DeliveryView>,
@@ -159,6 +161,7 @@ impl AlertView {
             side: definition.side,
             threshold: definition.threshold,
             hysteresis: definition.hysteresis,
+            average: definition.average,
             seconds: definition.seconds,
             off_seconds: definition.off_seconds,
             quiet: definition.quiet,

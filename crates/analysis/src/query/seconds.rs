@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use antiphon_features::cells::{Cell, value};
+use antiphon_features::cells::{Cell, merge_cells, value};
 use antiphon_features::descriptor::Output;
 use antiphon_platform::clock::SECOND;
 use antiphon_platform::db::ReadTransaction;
@@ -114,6 +114,14 @@ impl SecondColumn {
         let output = output_of(layer, &self.selected.feature)?;
         value(cell, output, &self.selected.stat, self.dimension).map(f64::from)
     }
+}
+
+/// What cells in the order of time say together, merged as a coarser cell is. Those that another version laid out
+/// otherwise than the last one cannot be merged with it, and are left out.
+pub(crate) fn merged(cells: &[&Cell]) -> Option<Cell> {
+    let layout = cells.last()?.layer;
+    let alike: Vec<&Cell> = cells.iter().copied().filter(|cell| std::ptr::eq(cell.layer, layout)).collect();
+    Some(merge_cells(layout, &alike))
 }
 
 /// The cells of the seconds `[from, to)` of the epoch, in the order of time, each with the place of its layer: the first

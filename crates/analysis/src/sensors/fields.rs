@@ -63,11 +63,12 @@ pub(super) struct SensorChange {
     #[serde(default, deserialize_with = "sent")]
     #[schema(value_type = Option<String>)]
     timezone: Option<Option<String>>,
-    /// The level of a full-scale mean square of 1 in dB re 20 µPa; counts from now on.
+    /// The level of a full-scale mean square of 1 in dB re 20 µPa; counts for audio that was heard from now on, and for all
+    /// audio while none has come.
     #[serde(default, deserialize_with = "sent")]
     #[schema(value_type = Option<f64>)]
     calibration: Option<Option<f64>>,
-    /// What its audio is analysed by from now on: a set such as `soundscape`, or a list of algorithms.
+    /// What its audio is analysed by: a set such as `soundscape`, or a list of algorithms. Counts as `calibration` does.
     #[serde(default, deserialize_with = "sent")]
     #[schema(value_type = Option<Asked>)]
     plan: Option<Option<Asked>>,
@@ -93,15 +94,22 @@ impl NewSensor {
         &self.id
     }
 
-    /// The sensor that this asks for, made at `now`. If one of that id was deleted, its plans go on.
-    pub(super) fn into_sensor(self, now: Micros, deleted: Option<Sensor>, known: &Known) -> Result<Sensor, Problem> {
+    /// The sensor that this asks for, made at `now`. If one of that id was deleted, its plans go on; `heard` as in
+    /// [`SensorChange::apply`].
+    pub(super) fn into_sensor(
+        self,
+        now: Micros,
+        deleted: Option<Sensor>,
+        heard: bool,
+        known: &Known,
+    ) -> Result<Sensor, Problem> {
         check_id(&self.id)?;
         let algorithms = choices(self.plan)?;
         check_plan(&algorithms, self.calibration, known)?;
         let plans = match deleted {
             Some(deleted) => {
                 let mut plans = deleted.plans;
-                plans.change(now, algorithms, self.calibration);
+                change_plans(&mut plans, now, heard, algorithms, self.calibration);
                 plans
             }
             None => History::new(algorithms, self.calibration),
@@ -123,8 +131,8 @@ impl NewSensor {
 }
 
 impl SensorChange {
-    /// Changes a sensor at `now`.
-    pub(super) fn apply(self, sensor: &mut Sensor, now: Micros, known: &Known) -> Result<(), Problem> {
+    /// Changes a sensor at `now`; `heard` says whether any audio of it ever came.
+    pub(super) fn apply(self, sensor: &mut Sensor, now: Micros, heard: bool, known: &Known) -> Result<(), Problem> {
         if let Some(name) = self.name {
             sensor.name = name.map(|name| checked_name(&name)).transpose()?;
         }
@@ -148,8 +156,18 @@ impl SensorChange {
         };
         let calibration = self.calibration.unwrap_or(current.calibration);
         check_plan(&algorithms, calibration, known)?;
-        sensor.plans.change(now, algorithms, calibration);
+        change_plans(&mut sensor.plans, now, heard, algorithms, calibration);
         Ok(())
+    }
+}
+
+/// Audio is analysed as its time was. Before any has come there is no such time: who adds a sensor, sets it up, and then
+/// sends last night's files means those too.
+fn change_plans(plans: &mut History, now: Micros, heard: bool, algorithms: Vec<Choice>, calibration: Option<f64>) {
+    if heard {
+        plans.change(now, algorithms, calibration);
+    } else {
+        plans.begin(algorithms, calibration);
     }
 }
 
@@ -220,7 +238,7 @@ mod tests {
     use super::*;
 
     fn make(json: &str) -> Result<Sensor, Problem> {
-        serde_json::from_str::<NewSensor>(json).unwrap().into_sensor(7, None, &Known::default())
+        serde_json::from_str::<NewSensor>(json).unwrap().into_sensor(7, None, false, &Known::default())
     }
 
     fn refused(json: &str) -> (Option<String>, Option<String>) {
@@ -264,16 +282,16 @@ mod tests {
     fn a_change_touches_what_is_sent_only() {
         let mut sensor = make(r#"{"id":"a","name":"A","latitude":1,"timezone":"Europe/Paris"}"#).unwrap();
         let change = |json: &str| serde_json::from_str::<SensorChange>(json).unwrap();
-        change(r#"{"name":null,"longitude":2}"#).apply(&mut sensor, 9, &Known::default()).unwrap();
+        change(r#"{"name":null,"longitude":2}"#).apply(&mut sensor, 9, true, &Known::default()).unwrap();
         assert_eq!((sensor.name.as_deref(), sensor.latitude, sensor.longitude), (None, Some(1.0), Some(2.0)));
         assert_eq!(sensor.plans.current().version, 1, "the plan did not change");
-        change(r#"{"calibration":94}"#).apply(&mut sensor, 10, &Known::default()).unwrap();
-        change(r#"{"plan":[{"algorithm":"level"}]}"#).apply(&mut sensor, 11, &Known::default()).unwrap();
+        change(r#"{"calibration":94}"#).apply(&mut sensor, 10, true, &Known::default()).unwrap();
+        change(r#"{"plan":[{"algorithm":"level"}]}"#).apply(&mut sensor, 11, true, &Known::default()).unwrap();
         let plan = sensor.plans.current();
         assert_eq!((plan.version, plan.calibration, plan.algorithms.len(), plan.from), (3, Some(94.0), 1, 11));
-        change(r#"{"plan":"level-only"}"#).apply(&mut sensor, 12, &Known::default()).unwrap();
+        change(r#"{"plan":"level-only"}"#).apply(&mut sensor, 12, true, &Known::default()).unwrap();
         assert_eq!(sensor.plans.current().version, 3, "the same plan by another name");
-        change(r#"{"plan":null,"calibration":null}"#).apply(&mut sensor, 12, &Known::default()).unwrap();
+        change(r#"{"plan":null,"calibration":null}"#).apply(&mut sensor, 12, true, &Known::default()).unwrap();
         assert_eq!(sensor.plans.current().algorithms, plan::sensor_default());
     }
 
@@ -283,7 +301,7 @@ mod tests {
         old.deleted_at = Some(8);
         let new = serde_json::from_str::<NewSensor>(r#"{"id":"a"}"#)
             .unwrap()
-            .into_sensor(9, Some(old), &Known::default())
+            .into_sensor(9, Some(old), true, &Known::default())
             .unwrap();
         assert_eq!((new.plans.current().version, new.plans.at(8).calibration, new.deleted_at), (2, Some(94.0), None));
     }

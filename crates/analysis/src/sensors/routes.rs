@@ -19,6 +19,7 @@ use crate::alerts;
 use crate::descriptors::Known;
 use crate::plan::{self, Choice};
 use crate::store::retention::{Retention, delete_sensor};
+use crate::store::{self, SourceKind};
 
 /// What reading sensors needs.
 #[derive(Clone)]
@@ -148,7 +149,8 @@ async fn create(
     let present = rows::get(&mut tx, request.id()).await?;
     let exists = present.as_ref().is_some_and(|present| present.deleted_at.is_none());
     let again = present.is_some();
-    let sensor = request.into_sensor(now, present, &Known::load(&mut tx).await?)?;
+    let heard = is_heard(&mut tx, request.id()).await?;
+    let sensor = request.into_sensor(now, present, heard, &Known::load(&mut tx).await?)?;
     if exists {
         return Err(Problem::conflict(format!("there is a sensor {} already", sensor.id)).field("id"));
     }
@@ -231,7 +233,8 @@ async fn list(
     Ok(Json(Page { items, next: page.next }))
 }
 
-/// Change a sensor: name, place, time zone, calibration, plan, retention.
+/// Change a sensor: name, place, time zone, calibration, plan, retention. Calibration and plan count for audio that was heard
+/// from now on; while no audio of the sensor has come, for all of it.
 #[utoipa::path(
     patch, path = "/api/v1/sensors/{sensor}", tag = "sensors", operation_id = "change_sensor", request_body = SensorChange,
     params(("sensor" = String, Path, description = "The sensor's id")),
@@ -258,7 +261,8 @@ async fn change(
         return Err(super::unknown(&api.database.reader(), &sensor).await);
     };
     let JsonBody(request) = request?;
-    request.apply(&mut found, now, &Known::load(&mut tx).await?)?;
+    let heard = is_heard(&mut tx, &sensor).await?;
+    request.apply(&mut found, now, heard, &Known::load(&mut tx).await?)?;
     rows::update(&mut tx, &found).await?;
     let view = view(&mut tx, found, now).await?;
     tx.commit().await?;
@@ -310,6 +314,11 @@ async fn delete(
     api.directory.forget(&sensor);
     api.keys.forget();
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Whether any audio of a sensor ever came.
+async fn is_heard(tx: &mut ReadTransaction, sensor: &str) -> Result<bool, DbError> {
+    Ok(store::source(tx, SourceKind::Sensor, sensor).await?.is_some())
 }
 
 /// The sensor with this id, unless it is deleted.

@@ -55,7 +55,11 @@ pub fn api(wiring: &Wiring) -> Result<OpenApiRouter> {
         .merge(recordings::audio_routes(AudioApi { reader, blobs: Arc::clone(&blobs) }))
         .merge(sensors::routes::manage_routes(manage))
         .merge(antiphon_catalog::write_routes(songs))
-        .merge(alerts::routes(alerts::Api { database: database.clone(), clock: clock.clone() }))
+        .merge(alerts::routes(alerts::Api {
+            database: database.clone(),
+            allow: wiring.notify.allow.clone(),
+            clock: clock.clone(),
+        }))
         .merge(dead_letters::routes(dead_letters::Api { db: database.clone() }))
         .merge(antiphon_identity::routes(antiphon_identity::Api {
             db: database.clone(),

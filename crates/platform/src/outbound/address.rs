@@ -2,6 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use url::{Host, Url};
+
+use super::OutboundError;
+
 /// Hosts and ranges that may be reached although their addresses are not public.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Allow {
@@ -49,6 +53,28 @@ impl Allow {
         Ok(allow)
     }
 
+    /// Refuses what can never be reached, whatever names lead to by then: addresses, and this machine itself.
+    ///
+    /// # Errors
+    /// [`OutboundError::Refused`].
+    pub fn check(&self, url: &Url) -> Result<(), OutboundError> {
+        let (host, addresses) = match url.host() {
+            Some(Host::Ipv4(address)) => (address.to_string(), vec![IpAddr::V4(address)]),
+            Some(Host::Ipv6(address)) => (address.to_string(), vec![IpAddr::V6(address)]),
+            // RFC 6761: these lead here and nowhere else.
+            Some(Host::Domain(name)) if is_localhost(name) => {
+                (name.to_owned(), vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()])
+            }
+            Some(Host::Domain(_)) | None => return Ok(()),
+        };
+        match addresses.first() {
+            Some(first) if !addresses.iter().any(|address| self.permits(&host, *address)) => {
+                Err(OutboundError::Refused { host, address: *first })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Whether `address`, which `host` resolved to, may be reached.
     #[must_use]
     pub fn permits(&self, host: &str, address: IpAddr) -> bool {
@@ -72,6 +98,11 @@ impl Range {
             _ => false,
         }
     }
+}
+
+fn is_localhost(name: &str) -> bool {
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    name == "localhost" || name.ends_with(".localhost")
 }
 
 fn is_host_name(text: &str) -> bool {
@@ -174,6 +205,35 @@ mod tests {
         for text in special {
             assert!(!is_public(ip(text)), "{text}");
         }
+    }
+
+    #[test]
+    fn what_can_never_be_reached_is_known_before() {
+        let allow = |entries: &[&str]| {
+            Allow::parse(&entries.iter().map(|entry| (*entry).to_owned()).collect::<Vec<_>>()).unwrap()
+        };
+        let is_refused = |allow: &Allow, url: &str| allow.check(&Url::parse(url).unwrap()).is_err();
+        let hidden = [
+            "http://127.0.0.1:9000/x",
+            "http://2130706433/",
+            "https://192.168.1.5/",
+            "http://[::1]/",
+            "http://[::ffff:10.0.0.1]/",
+            "http://localhost:9000/",
+            "http://LOCALHOST./",
+            "http://a.localhost/",
+        ];
+        for url in hidden {
+            assert!(is_refused(&allow(&[]), url), "{url}");
+            assert!(!is_refused(&allow(&["0.0.0.0/0", "::/0"]), url), "{url}");
+        }
+        for url in ["https://9.9.9.9/", "http://[2606:4700::1111]/", "https://example.org/", "https://printer.lan/"] {
+            assert!(!is_refused(&allow(&[]), url), "{url}");
+        }
+        for entry in ["localhost", "127.0.0.1", "::1"] {
+            assert!(!is_refused(&allow(&[entry]), "http://localhost/"), "{entry}");
+        }
+        assert!(is_refused(&allow(&["192.168.1.0/24"]), "http://192.168.2.1/"));
     }
 
     #[test]
