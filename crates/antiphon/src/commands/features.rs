@@ -56,9 +56,9 @@ pub struct Arguments {
     /// Only while the data is that of this revision.
     #[arg(long)]
     revision: Option<String>,
-    /// How to print it.
-    #[arg(long, default_value = "table")]
-    format: Format,
+    /// How to print it. Default: what the name after --out ends in, else table.
+    #[arg(long)]
+    format: Option<Format>,
     /// Where to write it; default standard output.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -82,18 +82,24 @@ pub enum Format {
 }
 
 impl Format {
-    /// The format that was asked for, where `--json` asks for JSON; `out` is the file that is to be written.
+    /// The format that was asked for, by name, by the end of the name of `out`, which is the file that is to be written, or by
+    /// `--json`; else a table for people.
     ///
     /// # Errors
     /// For bytes that would go to a terminal.
-    pub fn checked(self, globals: &Globals, out: Option<&Path>) -> Result<Self> {
-        match self {
+    pub fn chosen(asked: Option<Self>, globals: &Globals, out: Option<&Path>) -> Result<Self> {
+        match asked.or_else(|| Self::of_name(out?)).unwrap_or(Self::Table) {
             Self::Table if globals.json => Ok(Self::Json),
             Self::Arrow | Self::Parquet if out.is_none() && io::stdout().is_terminal() => {
                 bail!("arrow and parquet are not for reading: name a file with --out FILE, or use a pipe")
             }
             format => Ok(format),
         }
+    }
+
+    /// What the name of a file says that it is to be.
+    fn of_name(file: &Path) -> Option<Self> {
+        Self::from_str(file.extension()?.to_str()?, true).ok()
     }
 
     /// The format of whole tables that it is.
@@ -109,7 +115,7 @@ impl Format {
 
 /// Runs `antiphon features`.
 pub fn run(arguments: Arguments, globals: &Globals) -> Result<ExitCode> {
-    let format = arguments.format.checked(globals, arguments.out.as_deref())?;
+    let format = Format::chosen(arguments.format, globals, arguments.out.as_deref())?;
     let path = path(&arguments)?;
     let server = Server::find(&arguments.server, globals)?;
     if let Some(format) = format.of_table() {
@@ -285,6 +291,18 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_files_name_says_what_it_is_to_be() {
+        for (name, format) in [
+            ("day.parquet", Some(Format::Parquet)),
+            ("a.b/DAY.CSV", Some(Format::Csv)),
+            ("day.txt", None),
+            ("csv", None),
+        ] {
+            assert_eq!(Format::of_name(Path::new(name)), format, "{name}");
+        }
+    }
 
     #[test]
     fn times_of_a_zone_have_its_offset() {

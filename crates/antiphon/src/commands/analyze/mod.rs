@@ -46,9 +46,9 @@ pub struct Arguments {
     /// 1s, 10s, 1m, 10m, 1h, or whole: one row a file.
     #[arg(long, value_name = "WIDTH", default_value = "whole", value_parser = resolution)]
     resolution: Resolution,
-    /// How to print it.
-    #[arg(long, default_value = "table")]
-    format: Format,
+    /// How to print it. Default: what the name after --out ends in, else table.
+    #[arg(long)]
+    format: Option<Format>,
     /// Where to write it; default standard output.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -75,7 +75,7 @@ pub fn run(arguments: Arguments, globals: &Globals) -> Result<ExitCode> {
     if let Some(target) = &arguments.plot {
         return draw(&arguments.files, target);
     }
-    let format = arguments.format.checked(globals, arguments.out.as_deref())?;
+    let format = Format::chosen(arguments.format, globals, arguments.out.as_deref())?;
     let selection = select(arguments.features.as_deref(), arguments.stat.as_deref())?;
     let table = print::table_of_files(&selection, arguments.resolution);
     let mut writer = format.of_table().map(|format| Writer::new(format, &table)).transpose()?;
