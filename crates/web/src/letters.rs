@@ -11,7 +11,7 @@ use maud::{Markup, html};
 use crate::Web;
 use crate::failure::Failure;
 use crate::forms::{Form, go_to};
-use crate::model::{Letter, List, Sensor, Song};
+use crate::model::{About, Letter, List, Sensor, Song};
 use crate::now::parameter;
 use crate::page::{Page, Section};
 use crate::paths::{self, and, escaped};
@@ -35,7 +35,7 @@ pub async fn list(State(web): State<Web>, visitor: Visitor, RawQuery(query): Raw
     let cursor = parameter(query.as_deref(), "cursor");
     let path = format!("/api/v1/dead-letters?limit={LIMIT}{}", and("cursor", cursor.as_deref()));
     let letters: List<Letter> = web.api().get(&visitor, &path).await?;
-    let sources = sources(&web, &visitor, &letters.items).await;
+    let known = known(&web, &visitor, &letters.items).await;
     let done = match parameter(query.as_deref(), "done").as_deref() {
         Some("replay") => Some("It goes through the pipeline again. If it fails again, it comes back here."),
         Some("drop") => Some("It is gone."),
@@ -57,10 +57,10 @@ pub async fn list(State(web): State<Web>, visitor: Visitor, RawQuery(query): Raw
                         @for letter in &letters.items {
                             tr {
                                 th scope="row" { a href=(paths::letter(&letter.id)) { (letter.reason) } }
-                                td { (source(letter, &sources)) }
+                                td { (source(letter, &known)) }
                                 td { (letter.group) }
                                 td { (words::when(&visitor, &letter.died_at)) }
-                                td.number { (words::bytes(size(letter, &sources))) }
+                                td.number { (words::bytes(file_size(letter, &known).unwrap_or(letter.size))) }
                             }
                         }
                     }
@@ -74,50 +74,49 @@ pub async fn list(State(web): State<Web>, visitor: Visitor, RawQuery(query): Raw
     Ok(Page::new("Dead letters", body).of(Section::Letters))
 }
 
-/// What is known of where letters come from, by their source: what people call it, and the size of its file.
-type Sources = BTreeMap<String, (String, Option<u64>)>;
+/// What is known of what letters are about: what people call it, and the size of its file.
+type Known<'a> = BTreeMap<About<'a>, (String, Option<u64>)>;
 
-/// Asks for the names of all sources of letters at once, each once. What is gone by now has none.
-async fn sources(web: &Web, visitor: &Visitor, letters: &[Letter]) -> Sources {
-    let wanted: BTreeSet<&str> = letters.iter().map(|letter| letter.source.as_str()).collect();
-    let asked = wanted.into_iter().map(async |source| {
-        let known = match source.split_once('/')? {
-            ("sensors", id) => {
+/// Asks for the names of what letters are about at once, each once. What is gone by now has none.
+async fn known<'a>(web: &Web, visitor: &Visitor, letters: &'a [Letter]) -> Known<'a> {
+    let wanted: BTreeSet<About<'a>> = letters.iter().filter_map(Letter::about).collect();
+    let asked = wanted.into_iter().map(async |about| {
+        let found = match about {
+            About::Sensor(id) => {
                 let path = format!("/api/v1{}", paths::sensor(id));
                 let sensor: Sensor = web.api().get(visitor, &path).await.ok()?;
                 (sensor.title().to_owned(), None)
             }
-            ("songs", id) => {
+            About::Song(id) => {
                 let path = format!("/api/v1{}", paths::song(id));
                 let song: Song = web.api().get(visitor, &path).await.ok()?;
                 (song.title().to_owned(), Some(song.size))
             }
-            _ => return None,
         };
-        Some((source.to_owned(), known))
+        Some((about, found))
     });
     futures::future::join_all(asked).await.into_iter().flatten().collect()
 }
 
 /// Where a letter comes from, by its name, as a link to its page.
-fn source(letter: &Letter, sources: &Sources) -> Markup {
-    let path = match letter.source.split_once('/') {
-        Some(("sensors", id)) => Some((paths::sensor(id), id)),
-        Some(("songs", id)) => Some((paths::song(id), id)),
-        _ => None,
-    };
-    let name = sources.get(&letter.source).map(|(name, _)| name.as_str());
+fn source(letter: &Letter, known: &Known<'_>) -> Markup {
+    let about = letter.about().map(|about| match about {
+        About::Sensor(id) => (about, id, paths::sensor(id)),
+        About::Song(id) => (about, id, paths::song(id)),
+    });
     html! {
-        @match path {
-            Some((path, id)) => { a href=(path) { bdi { (name.unwrap_or(id)) } } }
+        @match about {
+            Some((about, id, path)) => {
+                a href=(path) { bdi { (known.get(&about).map_or(id, |(name, _)| name.as_str())) } }
+            }
             None => { (letter.source) }
         }
     }
 }
 
-/// The size of the file that a letter is about; of a message that is all there is, its own.
-fn size(letter: &Letter, sources: &Sources) -> u64 {
-    sources.get(&letter.source).and_then(|(_, size)| *size).unwrap_or(letter.size)
+/// The size of the file that a letter is about, if that is known.
+fn file_size(letter: &Letter, known: &Known<'_>) -> Option<u64> {
+    known.get(&letter.about()?)?.1
 }
 
 /// One letter.
@@ -125,12 +124,12 @@ pub async fn show(State(web): State<Web>, visitor: Visitor, Path(id): Path<Strin
     let path = format!("/api/v1{}", paths::letter(&id));
     let letter: Letter = web.api().get(&visitor, &path).await?;
     let body_path = format!("{path}/body");
-    let (body, sources) = futures::join!(
+    let (body, known) = futures::join!(
         web.api().bytes(&visitor, Method::GET, &body_path),
-        sources(&web, &visitor, std::slice::from_ref(&letter)),
+        known(&web, &visitor, std::slice::from_ref(&letter)),
     );
     let body = body?;
-    let file = sources.get(&letter.source).and_then(|(_, size)| *size);
+    let file = file_size(&letter, &known);
     let action = paths::letter(&letter.id);
     let form = |what: &str, words: &str, class: &str| {
         html! {
@@ -145,7 +144,7 @@ pub async fn show(State(web): State<Web>, visitor: Visitor, Path(id): Path<Strin
         h1 { "Set aside" }
         p.reason { (letter.reason) }
         dl.facts.wide {
-            div { dt { "From" } dd { (source(&letter, &sources)) } }
+            div { dt { "From" } dd { (source(&letter, &known)) } }
             @if let Some(file) = file { div { dt { "Its file" } dd { (words::bytes(file)) } } }
             div { dt { "Set aside by" } dd { (letter.group) ", after " (words::counted(letter.deliveries.into(), "try")
                 .replace("trys", "tries")) } }
@@ -228,7 +227,7 @@ mod tests {
         let letter = |source: &str| Letter {
             id: String::from("1"),
             group: String::from("analyze"),
-            message: String::from("m/0"),
+            message: String::from("s1/0"),
             kind: String::from(HEARD),
             source: source.to_owned(),
             reason: String::from("it is empty"),
@@ -236,13 +235,12 @@ mod tests {
             deliveries: 1,
             size: 300,
         };
-        let song = (String::from("songs/s1"), (String::from("<b>Song"), Some(5_000_000)));
-        let sources = Sources::from([song]);
-        let said = |of: &str| (source(&letter(of), &sources).into_string(), size(&letter(of), &sources));
-        let known = String::from("<a href=\"/songs/s1\"><bdi>&lt;b&gt;Song</bdi></a>");
-        assert_eq!(said("songs/s1"), (known, 5_000_000));
-        assert_eq!(said("sensors/gone"), (String::from("<a href=\"/sensors/gone\"><bdi>gone</bdi></a>"), 300));
-        assert_eq!(said("write"), (String::from("write"), 300));
+        let known = Known::from([(About::Song("s1"), (String::from("<b>Song"), Some(5_000_000)))]);
+        let said = |of: &str| (source(&letter(of), &known).into_string(), file_size(&letter(of), &known));
+        let song = String::from("<a href=\"/songs/s1\"><bdi>&lt;b&gt;Song</bdi></a>");
+        assert_eq!(said("songs"), (song, Some(5_000_000)));
+        assert_eq!(said("sensors/gone"), (String::from("<a href=\"/sensors/gone\"><bdi>gone</bdi></a>"), None));
+        assert_eq!(said("write"), (String::from("write"), None));
     }
 
     #[test]

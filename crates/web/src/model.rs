@@ -251,6 +251,28 @@ pub struct Letter {
     pub size: u64,
 }
 
+/// What a dead letter is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum About<'a> {
+    /// What the sensor with this id heard.
+    Sensor(&'a str),
+    /// The song with this id.
+    Song(&'a str),
+}
+
+impl Letter {
+    /// What it is about, if that is known.
+    #[must_use]
+    pub fn about(&self) -> Option<About<'_>> {
+        match self.source.split_once('/') {
+            Some(("sensors", id)) => Some(About::Sensor(id)),
+            // Songs have one source; the message's id begins with that of the song.
+            None if self.source == "songs" => self.message.split('/').next().map(About::Song),
+            _ => None,
+        }
+    }
+}
+
 /// An algorithm.
 #[derive(Debug, Deserialize)]
 pub struct Algorithm {

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::Web;
 use crate::chart;
 use crate::failure::{Failure, sentence};
-use crate::model::{Features, Letter, List, Mark, Song, Summary, Tags};
+use crate::model::{About, Features, Letter, List, Mark, Song, Summary, Tags};
 use crate::page::{Page, Section};
 use crate::paths::{self, and};
 use crate::picture::{COLUMNS, paint};
@@ -170,12 +170,11 @@ async fn letter(web: &Web, visitor: &Visitor, song: &Song) -> Option<Letter> {
     if visitor.role() != Some(Role::Operator) {
         return None;
     }
-    let source = format!("songs/{}", song.id);
     let mut cursor = String::new();
     for _ in 0..LETTER_PAGES {
         let path = format!("/api/v1/dead-letters?limit=1000{cursor}");
         let page: List<Letter> = web.api().get(visitor, &path).await.ok()?;
-        if let Some(found) = page.items.into_iter().find(|letter| letter.source == source) {
+        if let Some(found) = page.items.into_iter().find(|letter| letter.about() == Some(About::Song(&song.id))) {
             return Some(found);
         }
         cursor = and("cursor", Some(page.next.as_deref()?));
