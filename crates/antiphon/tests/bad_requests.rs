@@ -175,7 +175,10 @@ fn empty_and_too_large_bodies_are_refused() {
         server_with(&[("ANTIPHON_LIMITS__RECORDING_BYTES", "100000"), ("ANTIPHON_LIMITS__SONG_BYTES", "200000")]);
     let path = "/api/v1/sensors/roof/recordings?start=2026-05-01T00:00:00Z";
     problem(&server.post(path, b""), 400);
-    problem(&server.post(path, &wav(1, 16_000, 60_000)), 413);
+    let long = server.post(path, &wav(1, 16_000, 60_000));
+    problem(&long, 413);
+    let hint = long.json()["hint"].to_string();
+    assert!(hint.contains("antiphon sensor record") && hint.contains("--start"), "{hint}");
     problem(&server.operator.send("POST", &server.url("/api/v1/songs"), &[], b"").unwrap(), 400);
     problem(&server.operator.send("POST", &server.url("/api/v1/songs"), &[], &wav(1, 16_000, 110_000)).unwrap(), 413);
     // Refused from the announced length, before the body is read: nothing of it is sent here.

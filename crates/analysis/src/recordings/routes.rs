@@ -25,7 +25,7 @@ use super::accept::{Acceptor, Offer};
 use super::audio_key;
 use super::offered::{LEAD_IN_SECONDS, Offered, RecordingRequest, check_lead_in, check_start};
 use super::representation::RecordingView;
-use super::upload::{Uploads, content_length};
+use super::upload::{Uploads, content_length, in_pieces};
 use crate::ids::RecordingId;
 use crate::sensors::{self, Directory, Known};
 use crate::store::{Recording, SourceKind, Status, recording, recordings_overlapping, source};
@@ -132,7 +132,7 @@ async fn add(
     let params = Params::parse(query.as_deref(), &["start", "lead_in"])?;
     let start = check_start("start", params.required_time("start")?, api.acceptor.clock.now())?;
     let lead_in = check_lead_in(params.seconds("lead_in", 0..=LEAD_IN_SECONDS)?.unwrap_or(0))?;
-    let upload = api.uploads.read(&headers, body).await?;
+    let upload = api.uploads.read(&headers, body).await.map_err(in_pieces)?;
     api.accept(&sensor, Offered { start, lead_in, audio: upload.audio.clone() }, &headers).await
 }
 
@@ -164,13 +164,13 @@ async fn add_json(
     // The text and the decoded bytes are in memory together.
     let _memory = api.uploads.reserve(content_length(&headers).unwrap_or(limit).min(limit)).await?;
     let request: RecordingRequest = read_json(&headers, body, limit).await.map_err(|problem| match problem.status {
-        413 => Problem::too_large(api.uploads.limit() as u64),
+        413 => in_pieces(Problem::too_large(api.uploads.limit() as u64)),
         _ => problem,
     })?;
     let sensor_id = request.sensor_id.as_deref().ok_or_else(no_sensor_id)?;
     principal.may_add_to(sensor_id)?;
     let sensor = api.sensor(sensor_id).await?;
-    let offered = request.check(api.acceptor.clock.now(), api.uploads.limit())?;
+    let offered = request.check(api.acceptor.clock.now(), api.uploads.limit()).map_err(in_pieces)?;
     api.accept(&sensor, offered, &headers).await
 }
 

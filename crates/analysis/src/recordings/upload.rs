@@ -28,6 +28,10 @@ const LONGEST: Duration = Duration::from_secs(300);
 const NOT_AUDIO: &str =
     "the bytes are not audio of a known format; WAV, AIFF, FLAC, MP3, Ogg, MP4, AAC and Matroska are";
 
+/// What to do with a file that is too long, such as a recorder's of an hour.
+const IN_PIECES: &str = "a long file is sent in pieces by `antiphon sensor record SENSOR --start TIME < FILE`, several that follow one \
+                         another by `antiphon sensor simulate SENSOR FILE... --speed max --start TIME`";
+
 /// Reads audio from requests within a common budget of memory. Cheap to clone.
 #[derive(Clone)]
 pub struct Uploads {
@@ -100,6 +104,11 @@ pub(crate) fn check_audio(audio: &[u8], limit: usize) -> Result<(), Problem> {
         return Err(Problem::too_large(limit as u64));
     }
     known_format(audio)
+}
+
+/// A problem with what to do about it, if it is that of too much audio.
+pub(super) fn in_pieces(problem: Problem) -> Problem {
+    if problem.status == 413 { problem.hint(Some(IN_PIECES)) } else { problem }
 }
 
 /// The announced length in bytes.

@@ -11,6 +11,9 @@ use crate::queue::QueueError;
 /// How long a client should wait before it tries again when something of ours is not usable, in seconds.
 const RETRY_SECONDS: u32 = 5;
 
+/// Bytes of a MiB, in which people read limits.
+const MIB: u64 = 1024 * 1024;
+
 /// A refused request, as RFC 9457 problem details.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct Problem {
@@ -99,7 +102,12 @@ impl Problem {
     /// 413: the body is over its limit, in bytes.
     #[must_use]
     pub fn too_large(limit: u64) -> Self {
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", format!("the body may have at most {limit} bytes"))
+        let detail = match limit / MIB {
+            0 => format!("the body may have at most {limit} bytes"),
+            whole if limit.is_multiple_of(MIB) => format!("the body may have at most {whole} MiB ({limit} bytes)"),
+            _ => format!("the body may have at most {:.1} MiB ({limit} bytes)", limit as f64 / MIB as f64),
+        };
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail)
     }
 
     /// 415: the body is nothing that we can read.
@@ -222,6 +230,19 @@ impl From<BlobError> for Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_limit_is_told_in_words_of_people_too() {
+        let cases = [
+            (100, "at most 100 bytes"),
+            (16 * MIB, "at most 16 MiB (16777216 bytes)"),
+            (2_000_000, "at most 1.9 MiB (2000000 bytes)"),
+        ];
+        for (limit, expected) in cases {
+            let detail = Problem::too_large(limit).detail;
+            assert!(detail.ends_with(expected), "{detail}");
+        }
+    }
 
     #[tokio::test]
     async fn a_problem_is_a_problem_document_with_its_headers() {
