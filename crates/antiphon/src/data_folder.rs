@@ -30,6 +30,12 @@ const TOUCHED_EVERY: Duration = Duration::from_secs(10);
 /// After how long without that it is taken for dead.
 const DEAD_AFTER: Duration = Duration::from_secs(45);
 
+/// What only we put into a folder: one that has any of it is meant for us, whatever else it has.
+const OURS: [&str; 5] = ["antiphon.toml", "antiphon.db", "demo.json", "operator.key", "web.key"];
+/// What may be in a folder before its first start: a recorder's spool, what a start that was cut off has made, and what
+/// a file system has of its own.
+const ALLOWED: [&str; 6] = ["run", "spool", "queue", "blobs", "demo", "lost+found"];
+
 /// The file in `run` that is locked by who needs the folder for itself.
 const ALONE: &str = "alone.lock";
 
@@ -40,6 +46,7 @@ pub struct DataFolder {
     mark: PathBuf,
     text: Vec<u8>,
     file: File,
+    is_new: bool,
     _lock: FileLock,
 }
 
@@ -74,7 +81,8 @@ impl DataFolder {
         let run = path.join("run");
         let (mark, lock) = mark_of(&run, here).map_err(|error| unusable(&path, &error))?;
         let file = File::options().write(true).open(&mark).map_err(|error| unusable(&path, &error))?;
-        let folder = Self { path, mark, text: serde_json::to_vec(here)?, file, _lock: lock };
+        let is_new = !path.join("VERSION").exists();
+        let folder = Self { path, mark, text: serde_json::to_vec(here)?, file, is_new, _lock: lock };
         let written = folder.file.write_all_at(&folder.text, 0).and_then(|()| folder.file.metadata()?.modified());
         let now = written.map_err(|error| unusable(&folder.path, &error))?;
         refuse_other_hosts(&folder.path, &run, &folder.mark, here, now)?;
@@ -89,6 +97,12 @@ impl DataFolder {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether nothing was in it before: this process is the first that uses it.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.is_new
     }
 
     /// Where what lives only as long as a process lies.
@@ -228,7 +242,8 @@ pub fn check_version(path: &Path) -> Result<()> {
     let file = path.join("VERSION");
     let text = match fs::read_to_string(&file) {
         Ok(text) => text,
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return refuse_strange(path),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Ok(()),
         Err(error) => return Err(error).with_context(|| format!("cannot read {}", file.display())),
     };
     match text.trim().parse::<u32>() {
@@ -240,6 +255,29 @@ pub fn check_version(path: &Path) -> Result<()> {
             env!("CARGO_PKG_VERSION")
         ),
         Err(_) => bail!("{} holds no format number; is {} a data folder of antiphon?", file.display(), path.display()),
+    }
+}
+
+/// Refuses a folder that holds something of somebody's and nothing of ours: a data folder among people's music would be hard
+/// to tell from it again.
+fn refuse_strange(path: &Path) -> Result<()> {
+    // A folder that is not there, or cannot be listed, is told of where it is to be made.
+    let Ok(entries) = fs::read_dir(path) else { return Ok(()) };
+    let mut names: Vec<String> =
+        entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort_unstable();
+    if names.iter().any(|name| OURS.contains(&name.as_str())) {
+        return Ok(());
+    }
+    let is_strange = |name: &&String| !name.starts_with('.') && !ALLOWED.contains(&name.as_str());
+    match names.iter().find(is_strange) {
+        None => Ok(()),
+        Some(name) => bail!(
+            "the folder {} is no data folder of antiphon, and not empty (it has {name}); nothing was changed. Name a new or empty \
+             folder with --data; beside the server, `antiphon ingest {}` makes songs of the audio in this one",
+            path.display(),
+            path.display()
+        ),
     }
 }
 
@@ -348,6 +386,26 @@ mod tests {
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         fs::write(folder.path().join("VERSION"), "elephant").unwrap();
         assert!(DataFolder::open(folder.path()).is_err());
+    }
+
+    #[test]
+    fn a_folder_of_somebody_is_refused_untouched_and_an_empty_one_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let music = folder.path().join("Music");
+        fs::create_dir(&music).unwrap();
+        fs::write(music.join("song.flac"), "fLaC").unwrap();
+        let error = DataFolder::open(&music).unwrap_err().to_string();
+        assert!(error.contains("it has song.flac") && error.contains("antiphon ingest"), "{error}");
+        assert_eq!(fs::read_dir(&music).unwrap().count(), 1, "something was made in it");
+        // A mounted disk, a recorder's spool, and settings that wait for the first start.
+        let empty = folder.path().join("empty");
+        fs::create_dir_all(empty.join("lost+found")).unwrap();
+        fs::create_dir_all(empty.join("spool/roof")).unwrap();
+        fs::write(empty.join(".hidden"), "").unwrap();
+        assert!(DataFolder::open(&empty).unwrap().is_new());
+        assert!(!DataFolder::open(&empty).unwrap().is_new());
+        fs::write(music.join("antiphon.toml"), "").unwrap();
+        DataFolder::open(&music).unwrap();
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -41,6 +41,9 @@ const JOB_WAITS: Duration = Duration::from_secs(60);
 
 /// Threads of the async runtime at most: they only hand work on, computing has threads of its own.
 const ASYNC_THREADS: usize = 4;
+
+/// The port of what listens, where an example names one.
+const PORT: u16 = 8470;
 
 /// Options of both commands.
 #[derive(Clone, Debug, clap::Args)]
@@ -157,6 +160,9 @@ fn start(roles: Vec<&'static Role>, asked: Asked<'_>, options: &Options, globals
         let mut settled = Settled::of(config, &globals.data, &Permitted::of(&roles)).await?;
         if settled.folder.is_none() {
             settled.folder = folder_beside_servers(&roles, asked, globals)?;
+        }
+        if let (Asked::Up { .. }, Some(folder)) = (asked, settled.folder.as_ref().filter(|folder| folder.is_new())) {
+            eprintln!("made a new, empty data folder: {}", folder.path().display());
         }
         run_roles(&roles, asked, settled, globals).await
     });
@@ -381,14 +387,44 @@ async fn until(stop: CancellationToken, work: impl Future<Output = ()>) {
 
 async fn bind(config: &Config, key: &str) -> Result<(TcpListener, SocketAddr)> {
     let text = config.text(key)?.unwrap_or_default();
+    let origin = config.origin(key).map(ToString::to_string).unwrap_or_default();
+    if let Some(whole) = with_what_is_missing(&text) {
+        bail!("cannot listen on {text} ({key}, {origin}): it takes an address and a port, such as {whole}");
+    }
     let listener = TcpListener::bind(&text).await.with_context(|| {
-        format!(
-            "cannot listen on {text} ({key}, {}); another port can be set, and port 0 picks a free one",
-            config.origin(key).map(ToString::to_string).unwrap_or_default()
-        )
+        format!("cannot listen on {text} ({key}, {origin}); another port can be set, and port 0 picks a free one")
     })?;
     let address = listener.local_addr()?;
     Ok((listener, address))
+}
+
+/// An address and a port, of a text that has only one of them.
+fn with_what_is_missing(text: &str) -> Option<String> {
+    if let Ok(ip) = text.parse::<IpAddr>() {
+        return Some(SocketAddr::new(ip, PORT).to_string());
+    }
+    if text.is_empty() || text.contains(':') {
+        return None;
+    }
+    Some(if text.parse::<u16>().is_ok() { format!("127.0.0.1:{text}") } else { format!("{text}:{PORT}") })
+}
+
+/// Where others on the network find who listens on all addresses: the address of this machine that packets leave from,
+/// else its name.
+fn on_the_network(address: SocketAddr) -> Option<String> {
+    if !address.ip().is_unspecified() {
+        return None;
+    }
+    // Connecting this kind of socket only chooses a way: nothing is sent to that address, which is nobody's (RFC 5737).
+    let leaving = UdpSocket::bind("0.0.0.0:0").and_then(|socket| {
+        socket.connect("192.0.2.1:9")?;
+        socket.local_addr()
+    });
+    if let Ok(local) = leaving {
+        return Some(SocketAddr::new(local.ip(), address.port()).to_string());
+    }
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    Some(format!("{}:{}", name.trim(), address.port()))
 }
 
 /// The first signal ends in good order, the second at once.
@@ -436,7 +472,14 @@ fn say_ready(roles: &[&'static Role], address: Option<SocketAddr>) -> Result<()>
         None => format!("antiphon {} is ready", names(roles)),
     };
     let mut output = std::io::stdout().lock();
-    writeln!(output, "{line}").and_then(|()| output.flush()).context("cannot write to standard output")
+    writeln!(output, "{line}").and_then(|()| output.flush()).context("cannot write to standard output")?;
+    // Programs read the line above; nobody can open an address that stands for all.
+    if let Some(place) = address.and_then(on_the_network) {
+        eprintln!(
+            "from other machines: http://{place} (plain HTTP, for a network you trust; over others by a proxy with TLS)"
+        );
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -533,6 +576,25 @@ mod tests {
         let request = Request::get("/api/v1/sensrs").header("authorization", format!("Bearer {}", key.trim()));
         let response = router.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
         assert_eq!(response.status(), 404);
+    }
+
+    #[test]
+    fn what_an_address_lacks_is_told() {
+        let cases = [
+            ("0.0.0.0", Some("0.0.0.0:8470")),
+            ("::", Some("[::]:8470")),
+            ("8080", Some("127.0.0.1:8080")),
+            ("localhost", Some("localhost:8470")),
+            ("127.0.0.1:0", None),
+            ("[::1]:80", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(with_what_is_missing(text).as_deref(), expected, "{text}");
+        }
+        assert_eq!(on_the_network("127.0.0.1:80".parse().unwrap()), None);
+        if let Some(place) = on_the_network("[::]:80".parse().unwrap()) {
+            assert!(place.ends_with(":80") && !place.starts_with("0.0.0.0") && !place.starts_with("[::]"), "{place}");
+        }
     }
 
     #[test]

@@ -34,6 +34,41 @@ fn a_folder_written_by_a_newer_version_is_refused_untouched() {
 }
 
 #[test]
+fn a_first_start_names_the_folder_that_it_made_and_a_folder_of_music_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let up = start(&data, &UP, &[]);
+    let made = format!("made a new, empty data folder: {}", data.canonicalize().unwrap().display());
+    assert!(up.log().contains(&made), "{}", up.log());
+    assert!(up.stop().success());
+    let again = start(&data, &UP, &[]);
+    assert!(!again.log().contains("made a new"), "{}", again.log());
+
+    let music = folder.path().join("Music");
+    std::fs::create_dir(&music).unwrap();
+    std::fs::write(music.join("song.flac"), "fLaC").unwrap();
+    let before = contents(&music, &[]);
+    let said = refusal(&music, &[]);
+    assert!(said.contains("song.flac") && said.contains("--data"), "{said}");
+    assert_eq!(contents(&music, &[]), before);
+}
+
+#[test]
+fn an_address_without_its_port_is_told_what_it_lacks() {
+    let folder = tempfile::tempdir().unwrap();
+    match try_start(&folder.path().join("data"), &["up", "--listen", "0.0.0.0"], &[]) {
+        Ok(_) => panic!("it started"),
+        Err(log) => assert!(log.contains("such as 0.0.0.0:8470"), "{log}"),
+    }
+    let up = start(&folder.path().join("data"), &["up", "--listen", "0.0.0.0:0"], &[]);
+    let deadline = std::time::Instant::now() + support::PATIENCE;
+    while !up.log().contains("from other machines: http://") {
+        assert!(std::time::Instant::now() < deadline, "{}", up.log());
+        std::thread::yield_now();
+    }
+}
+
+#[test]
 fn a_folder_that_another_machine_uses_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");

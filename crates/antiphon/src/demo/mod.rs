@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::{DEFAULT_DATA, Globals};
 use crate::commands::server::Server;
-use crate::data_folder::unusable;
+use crate::data_folder::{check_version, unusable};
 
 /// The data folder of the demo when none is named.
 const DATA: &str = "./antiphon-demo";
@@ -88,6 +88,7 @@ pub fn take(data: &Path, config: &Config) -> Result<()> {
     if Memory::read(data)?.is_some() {
         return Ok(());
     }
+    check_version(data)?;
     if data.join("VERSION").exists() {
         bail!(
             "the data folder {} is not the demo's: the demo keeps to a folder of its own, {DATA} unless --data names another",
