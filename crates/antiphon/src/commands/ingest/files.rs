@@ -15,7 +15,20 @@ pub struct Found {
     /// Paths that cannot be sent, and why.
     pub unusable: Vec<(PathBuf, String)>,
     /// Files in folders that are no audio.
-    pub skipped: usize,
+    pub skipped: Vec<PathBuf>,
+}
+
+/// Endings of names that say audio: who has such a file in a folder expects it to be taken.
+const AUDIO_ENDINGS: [&str; 35] = [
+    "aac", "ac3", "aif", "aifc", "aiff", "alac", "amr", "ape", "au", "caf", "dff", "dsf", "dts", "flac", "m4a", "m4b",
+    "mid", "midi", "mka", "mp2", "mp3", "mpc", "oga", "ogg", "opus", "ra", "shn", "snd", "spx", "tak", "tta", "voc",
+    "wav", "wma", "wv",
+];
+
+/// Whether a file is audio by its name.
+pub fn is_named_like_audio(path: &Path) -> bool {
+    let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
+    ending.is_some_and(|ending| AUDIO_ENDINGS.contains(&ending.as_str()))
 }
 
 /// Every file of `paths`: those that are named, and those in named folders that begin like audio.
@@ -47,10 +60,10 @@ fn folder(path: &Path, depth: usize, found: &mut Found) {
             (Ok(kind), _) if kind.is_dir() => folder(&path, depth - 1, found),
             (_, Ok(metadata)) if metadata.is_file() => match begins_like_audio(&path) {
                 Ok(true) => found.files.push((path, metadata.len())),
-                Ok(false) => found.skipped += 1,
+                Ok(false) => found.skipped.push(path),
                 Err(error) => found.unusable.push((path, reason(&error))),
             },
-            _ => found.skipped += 1,
+            _ => found.skipped.push(path),
         }
     }
 }
@@ -82,12 +95,15 @@ mod tests {
         fs::write(at("a/b/1.wav"), b"RIFF\x24\0\0\0WAVEfmt ").unwrap();
         fs::write(at("a/cover.jpg"), b"\xff\xd8\xff").unwrap();
         fs::write(at("a/empty"), b"").unwrap();
+        fs::write(at("a/b/old.WMA"), b"\x30\x26\xb2\x75\x8e\x66\xcf\x11").unwrap();
         std::os::unix::fs::symlink(at("a"), at("a/b/loop")).unwrap();
         fs::write(at("notes.txt"), b"words").unwrap();
         let found = find(&[at("a"), at("notes.txt"), at("missing")]);
         let names: Vec<_> = found.files.iter().map(|(path, _)| path.strip_prefix(folder.path()).unwrap()).collect();
         assert_eq!(names, [Path::new("a/2.flac"), Path::new("a/b/1.wav"), Path::new("notes.txt")]);
-        assert_eq!(found.skipped, 3);
+        assert_eq!(found.skipped.len(), 4);
+        let named: Vec<_> = found.skipped.iter().filter(|path| is_named_like_audio(path)).collect();
+        assert_eq!(named, [&at("a/b/old.WMA")]);
         assert_eq!(found.unusable, [(at("missing"), String::from("there is no such file or folder"))]);
     }
 }

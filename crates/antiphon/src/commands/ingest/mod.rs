@@ -32,8 +32,8 @@ const WAITS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_
 /// Options of `antiphon ingest`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Folders are searched for files that begin like audio; others are skipped and counted. A file that is there \
-                  already (the same bytes) is not stored twice.\n\nExit codes: 0 all accepted, 1 some refused (each is named with \
+    after_help = "Folders are searched for files that begin like audio; others are skipped and counted, and named if their names \
+                  end like those of audio, or with --verbose. A file that is there already (the same bytes) is not stored twice.\n\nExit codes: 0 all accepted, 1 some refused (each is named with \
                   its reason), 2 could not run.\n\nExamples:\n  antiphon ingest ~/Music\n  antiphon ingest one.flac two.wav --no-wait\n  \
                   antiphon ingest --json /srv/music --server https://audio.example.org --key-file operator.key"
 )]
@@ -47,6 +47,9 @@ pub struct Arguments {
     /// How many files are sent at once.
     #[arg(long, value_name = "COUNT", default_value = UPLOADS, value_parser = clap::value_parser!(u8).range(1..=64))]
     uploads: u8,
+    /// Name every file in folders that is skipped.
+    #[arg(long, short)]
+    verbose: bool,
     #[command(flatten)]
     server: ServerOptions,
 }
@@ -55,6 +58,8 @@ pub struct Arguments {
 struct Outcome {
     path: PathBuf,
     id: Option<String>,
+    /// Whether the server had it before.
+    was_there: bool,
     status: Status,
     reason: Option<String>,
 }
@@ -83,6 +88,8 @@ impl Status {
 struct Totals {
     stored: usize,
     accepted: usize,
+    /// Stored or accepted, and there before.
+    there: usize,
     failed: usize,
     refused: usize,
 }
@@ -104,6 +111,13 @@ pub fn run(arguments: Arguments, globals: &Globals) -> Result<ExitCode> {
     // Says at once, before anything is read, when there is no server or no valid key.
     server.get("/api/v1/songs?limit=1")?;
     let found = files::find(&arguments.paths);
+    for path in &found.skipped {
+        if files::is_named_like_audio(path) {
+            eprintln!("not supported: {}", path.display());
+        } else if arguments.verbose {
+            eprintln!("no audio: {}", path.display());
+        }
+    }
     let progress = Progress::new(found.files.iter().map(|(_, size)| size).sum(), !arguments.no_wait);
     let run = Run {
         server: &server,
@@ -115,7 +129,7 @@ pub fn run(arguments: Arguments, globals: &Globals) -> Result<ExitCode> {
     };
     let (report, outcomes) = channel();
     for (path, reason) in found.unusable {
-        let outcome = Outcome { path, id: None, status: Status::Refused, reason: Some(reason) };
+        let outcome = Outcome { path, id: None, was_there: false, status: Status::Refused, reason: Some(reason) };
         // The receiver lives until all senders are gone.
         let _ = report.send(outcome);
     }
@@ -125,9 +139,9 @@ pub fn run(arguments: Arguments, globals: &Globals) -> Result<ExitCode> {
         bail!("{} does not take songs with this key: {reason}", server.address());
     }
     if !globals.json {
-        print_line(&totals.summary(found.skipped))?;
-    } else if found.skipped > 0 {
-        eprintln!("{} in folders skipped: no audio", counted(found.skipped, "file"));
+        print_line(&totals.summary(found.skipped.len()))?;
+    } else if !found.skipped.is_empty() {
+        eprintln!("{} in folders skipped: no audio", counted(found.skipped.len(), "file"));
     }
     Ok(if totals.refused + totals.failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
@@ -161,17 +175,16 @@ impl Run<'_> {
     }
 
     /// One thread's share of the files.
-    fn send_files(&self, report: &Sender<Outcome>, uploaded: &Sender<(usize, String)>, denied: &Mutex<Option<String>>) {
+    fn send_files(&self, report: &Sender<Outcome>, uploaded: &Sender<(usize, Taken)>, denied: &Mutex<Option<String>>) {
         while !self.hopeless.load(Ordering::Relaxed) {
             let index = self.next.fetch_add(1, Ordering::Relaxed);
             let Some((path, size)) = self.files.get(index) else { return };
-            let outcome = |id, status, reason| Outcome { path: path.clone(), id, status, reason };
             match self.send_file(path, *size) {
-                Ok(id) if self.wait => {
-                    let _ = uploaded.send((index, id));
+                Ok(taken) if self.wait => {
+                    let _ = uploaded.send((index, taken));
                 }
-                Ok(id) => {
-                    let _ = report.send(outcome(Some(id), Status::Accepted, None));
+                Ok(taken) => {
+                    let _ = report.send(taken.outcome(path, Status::Accepted, None));
                 }
                 Err(refusal) => {
                     if matches!(refusal.status, Some(401 | 403)) {
@@ -180,14 +193,15 @@ impl Run<'_> {
                         return;
                     }
                     self.progress.add_stored(*size);
-                    let _ = report.send(outcome(None, Status::Refused, Some(refusal.reason)));
+                    let (status, reason) = (Status::Refused, Some(refusal.reason));
+                    let _ = report.send(Outcome { path: path.clone(), id: None, was_there: false, status, reason });
                 }
             }
         }
     }
 
-    /// Sends a file until the server takes or refuses it; the song's id.
-    fn send_file(&self, path: &Path, size: u64) -> Result<String, Refused> {
+    /// Sends a file until the server takes or refuses it.
+    fn send_file(&self, path: &Path, size: u64) -> Result<Taken, Refused> {
         let begun = Instant::now();
         let mut wait = WAITS.0;
         let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
@@ -198,8 +212,10 @@ impl Run<'_> {
             let headers = [("content-disposition", disposition.as_str()), ("content-type", "application/octet-stream")];
             let error = match self.server.upload("/api/v1/songs", &headers, &mut body, size) {
                 Ok(answer) => {
-                    return match answer.json()["id"].as_str() {
-                        Some(id) => Ok(id.to_owned()),
+                    let answer = answer.json();
+                    let was_there = answer["duplicate"].as_bool().unwrap_or(false);
+                    return match answer["id"].as_str() {
+                        Some(id) => Ok(Taken { id: id.to_owned(), was_there }),
                         None => {
                             Err(Refused { status: None, reason: format!("{} is no Antiphon", self.server.address()) })
                         }
@@ -217,12 +233,12 @@ impl Run<'_> {
     }
 
     /// Reports each uploaded song when it is stored or has failed, asking for the oldest first.
-    fn wait_for_songs(&self, uploaded: &Receiver<(usize, String)>, report: &Sender<Outcome>) {
-        for (index, id) in uploaded {
+    fn wait_for_songs(&self, uploaded: &Receiver<(usize, Taken)>, report: &Sender<Outcome>) {
+        for (index, taken) in uploaded {
             let (path, size) = &self.files[index];
-            let (status, reason) = self.wait_for(&id);
+            let (status, reason) = self.wait_for(&taken.id);
             self.progress.add_stored(*size);
-            let _ = report.send(Outcome { path: path.clone(), id: Some(id), status, reason });
+            let _ = report.send(taken.outcome(path, status, reason));
         }
     }
 
@@ -244,6 +260,19 @@ impl Run<'_> {
                 Err(error) => return (Status::Failed, Some(error.reason())),
             }
         }
+    }
+}
+
+/// A song that the server has taken.
+struct Taken {
+    id: String,
+    /// Whether the server had it before.
+    was_there: bool,
+}
+
+impl Taken {
+    fn outcome(self, path: &Path, status: Status, reason: Option<String>) -> Outcome {
+        Outcome { path: path.to_owned(), id: Some(self.id), was_there: self.was_there, status, reason }
     }
 }
 
@@ -278,6 +307,7 @@ impl Read for Counted<'_> {
 impl Totals {
     fn add(&mut self, outcome: &Outcome) {
         match outcome.status {
+            Status::Stored | Status::Accepted if outcome.was_there => self.there += 1,
             Status::Stored => self.stored += 1,
             Status::Accepted => self.accepted += 1,
             Status::Failed => self.failed += 1,
@@ -287,21 +317,23 @@ impl Totals {
 
     fn summary(&self, skipped: usize) -> String {
         let counts = [
-            (self.stored, "stored"),
+            (self.stored, if self.there > 0 { "new" } else { "stored" }),
             (self.accepted, "accepted"),
+            (self.there, "already there"),
             (self.failed, "failed"),
             (self.refused, "refused"),
             (skipped, "skipped (no audio)"),
         ];
-        let said: Vec<String> =
-            counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+        // Where nothing is new it says so.
+        let is_said = |(count, what): &&(usize, &str)| *count > 0 || (*what == "new" && self.accepted == 0);
+        let said: Vec<String> = counts.iter().filter(is_said).map(|(count, what)| format!("{count} {what}")).collect();
         if said.is_empty() { String::from("nothing to do: no files") } else { said.join(", ") }
     }
 }
 
 /// Says what became of a file: a line each for programs, what needs attention for people.
 fn tell(outcome: &Outcome, globals: &Globals) -> Result<()> {
-    let Outcome { path, id, status, reason } = outcome;
+    let Outcome { path, id, status, reason, .. } = outcome;
     let path = path.display();
     if globals.json {
         return print_json(&json!({"path": path.to_string(), "id": id, "status": status.name(), "reason": reason}));
@@ -314,4 +346,19 @@ fn tell(outcome: &Outcome, globals: &Globals) -> Result<()> {
 
 fn text(value: &Value) -> String {
     value.as_str().unwrap_or("no reason given").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_closing_line_tells_new_songs_from_those_that_were_there() {
+        let totals = |stored, accepted, there| Totals { stored, accepted, there, ..Totals::default() };
+        assert_eq!(totals(22, 0, 0).summary(1), "22 stored, 1 skipped (no audio)");
+        assert_eq!(totals(0, 0, 22).summary(0), "0 new, 22 already there");
+        assert_eq!(totals(3, 0, 22).summary(0), "3 new, 22 already there");
+        assert_eq!(totals(0, 3, 22).summary(0), "3 accepted, 22 already there");
+        assert_eq!(totals(0, 0, 0).summary(0), "nothing to do: no files");
+    }
 }
