@@ -3,8 +3,12 @@
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::str::FromStr;
 
+use antiphon_platform::http::time;
 use anyhow::{Result, bail};
+use chrono::{DateTime, SecondsFormat};
+use chrono_tz::Tz;
 use clap::ValueEnum;
 use serde_json::Value;
 
@@ -43,7 +47,7 @@ pub struct Arguments {
     /// `gaps`: also rows for buckets in which nothing was heard.
     #[arg(long)]
     fill: Option<String>,
-    /// The IANA time zone to whose hours and days buckets align; default UTC.
+    /// The IANA time zone to whose hours and days buckets align, and whose times a table for people shows; default UTC.
     #[arg(long, value_name = "ZONE")]
     tz: Option<String>,
     /// `all`: columns for every version of an algorithm.
@@ -114,7 +118,11 @@ pub fn run(arguments: Arguments, globals: &Globals) -> Result<ExitCode> {
         target.finish()?;
         return Ok(ExitCode::SUCCESS);
     }
-    let answer = all_pages(&server, &path)?;
+    let mut answer = all_pages(&server, &path)?;
+    // For programs times are UTC, as the contract has them.
+    if let Some(zone) = arguments.tz.as_deref().filter(|_| format == Format::Table) {
+        show_times_in(zone, &mut answer);
+    }
     let text = match format {
         Format::Json => answer.to_string(),
         _ => people(&answer),
@@ -214,6 +222,36 @@ fn append_gaps(answer: &mut Value, page: &mut Value) {
     append(answer, page, "gaps");
 }
 
+/// Writes all times of an answer as those of a zone, with its offset: an hour that a clock is set back by stands there twice,
+/// and only the offset tells them apart.
+fn show_times_in(zone: &str, answer: &mut Value) {
+    // The server has taken the zone; one that it knows and this program does not leaves times as they are.
+    let Ok(zone) = Tz::from_str(zone) else { return };
+    let show = |time: &mut Value| {
+        let shown = time.as_str().and_then(|text| {
+            let instant = DateTime::from_timestamp_micros(time::parse(text).ok()?)?;
+            Some(instant.with_timezone(&zone).to_rfc3339_opts(SecondsFormat::AutoSi, false))
+        });
+        if let Some(shown) = shown {
+            *time = Value::String(shown);
+        }
+    };
+    let is_time = |column: &Value| column["name"] == "time";
+    let place = answer["columns"].as_array().and_then(|columns| columns.iter().position(is_time));
+    for row in answer["rows"].as_array_mut().into_iter().flatten() {
+        if let Some(time) = place.and_then(|place| row.get_mut(place)) {
+            show(time);
+        }
+    }
+    for gap in answer["gaps"].as_array_mut().into_iter().flatten() {
+        for end in ["from", "to"] {
+            if let Some(time) = gap.get_mut(end) {
+                show(time);
+            }
+        }
+    }
+}
+
 fn people(answer: &Value) -> String {
     let headings: Vec<String> = answer["columns"].as_array().into_iter().flatten().map(heading).collect();
     let headings: Vec<&str> = headings.iter().map(String::as_str).collect();
@@ -247,6 +285,23 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn times_of_a_zone_have_its_offset() {
+        let mut answer = json!({
+            "columns": [{"name": "time"}, {"name": "level.a"}],
+            "rows": [["2026-10-24T22:00:00.000000Z", -30.5], ["2026-10-25T01:00:00.125000Z", -31.5]],
+            "gaps": [{"from": "2026-10-25T00:30:00.000000Z", "to": "2026-10-25T01:30:00.000000Z"}],
+        });
+        show_times_in("Europe/Vienna", &mut answer);
+        assert_eq!(answer["rows"][0], json!(["2026-10-25T00:00:00+02:00", -30.5]));
+        assert_eq!(answer["rows"][1][0], "2026-10-25T02:00:00.125+01:00", "the second time that it is two");
+        assert_eq!(answer["gaps"][0], json!({"from": "2026-10-25T02:30:00+02:00", "to": "2026-10-25T02:30:00+01:00"}));
+        let of_a_song = json!({"columns": [{"name": "time"}], "rows": [[0.0]], "gaps": []});
+        let mut same = of_a_song.clone();
+        show_times_in("Europe/Vienna", &mut same);
+        assert_eq!(same, of_a_song);
+    }
 
     #[test]
     fn gaps_that_a_page_cut_are_joined() {
