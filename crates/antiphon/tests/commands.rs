@@ -35,10 +35,15 @@ fn ingest_says_what_became_of_each_file() {
     assert_eq!((&song["title"], &song["duration"]), (&"a".into(), &2.0.into()));
 
     let cover = format!("{music}/cover.jpg");
+    std::fs::write(format!("{music}/inner/old.wma"), b"\x30\x26\xb2\x75\x8e\x66\xcf\x11").unwrap();
     let bad = server.run(&["ingest", music, &cover, "/no/such/file"]);
     assert_eq!(bad.status.code(), Some(1));
-    assert_eq!(text(&bad.stdout).trim(), "2 stored, 2 refused, 1 skipped (no audio)");
+    assert_eq!(text(&bad.stdout).trim(), "0 new, 2 already there, 2 refused, 2 skipped (no audio)");
     let reasons = text(&bad.stderr);
+    assert!(reasons.contains("not supported: ") && reasons.contains("inner/old.wma"), "{reasons}");
+    assert!(!reasons.contains("no audio: "), "{reasons}");
+    let all = text(&server.run(&["ingest", music, "--verbose"]).stderr);
+    assert!(all.contains("no audio: ") && all.contains("cover.jpg"), "{all}");
     assert!(
         reasons.contains("cover.jpg: the body is no audio") && reasons.contains("/no/such/file: there is no"),
         "{reasons}"
@@ -88,12 +93,17 @@ fn keys_are_printed_alone_and_taken_from_file_or_environment() {
 fn a_sensor_is_described_when_it_is_added_and_changed_later() {
     let server = Server::start();
     let place = ["--latitude", "-33.9", "--longitude", "18.4", "--timezone", "Africa/Johannesburg"];
-    let added = server.run(&[&["sensor", "add", "roof", "--plan", "level-only", "--calibration", "110"], &place[..]].concat());
+    let added =
+        server.run(&[&["sensor", "add", "roof", "--plan", "level-only", "--calibration", "110"], &place[..]].concat());
     assert_eq!(added.status.code(), Some(0), "{}", text(&added.stderr));
     let roof = || server.json("/api/v1/sensors/roof");
     let sensor = roof();
     assert_eq!((&sensor["calibration"], &sensor["plan_set"]), (&110.0.into(), &"level-only".into()), "{sensor}");
-    assert_eq!((&sensor["latitude"], &sensor["timezone"]), (&(-33.9).into(), &"Africa/Johannesburg".into()), "{sensor}");
+    assert_eq!(
+        (&sensor["latitude"], &sensor["timezone"]),
+        (&(-33.9).into(), &"Africa/Johannesburg".into()),
+        "{sensor}"
+    );
 
     let changed = server.run(&["sensor", "set", "roof", "--calibration", "-20.5", "--name", "Roof", "--json"]);
     assert_eq!(changed.status.code(), Some(0), "{}", text(&changed.stderr));
@@ -152,7 +162,8 @@ fn analyze_gives_the_numbers_of_the_server() {
 #[test]
 fn what_cannot_be_done_says_what_to_do() {
     let server = Server::start();
-    let cases: [(&[&str], &str); 5] = [
+    let cases: [(&[&str], &str); 6] = [
+        (&["analyze", "x.wav", "--plot", "x.png"], "such as x.svg"),
         (&["sensor", "record", "roof", "--input", "true"], "there is no sensor"),
         (&["features", "roof", "--from", "x"], "sensor:ID or song:ID"),
         (&["analyze", "x.wav", "--features", "levle"], "\"level\""),

@@ -9,7 +9,7 @@ use antiphon_audio::decode::{Decoder, Info, Limits};
 use antiphon_features::algorithm::Stream;
 use antiphon_features::cells::{Cell, layer, merge_cells, seconds, value};
 use antiphon_features::session::{Analysis, Annotation, Block, Item, Session, Summary};
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 
 use super::select::{Column, Selection};
 
@@ -82,6 +82,9 @@ pub(super) fn read(
     mut each: impl FnMut(&[&[f32]], Vec<Block>) -> Result<()>,
 ) -> Result<Reading> {
     let file = File::open(path).context("it cannot be read")?;
+    if file.metadata().is_ok_and(|there| there.is_dir()) {
+        bail!("is a folder: name files, or send what is in it to a server with `antiphon ingest`");
+    }
     let mut decoder = Decoder::open_seekable(file, Limits::default())?;
     let info = *decoder.info();
     let mut session = Session::new(items, &Stream::of_song(info.rate, info.channels))?;
@@ -190,5 +193,9 @@ mod tests {
         assert!(found.broken.is_some());
         std::fs::write(&path, "words").unwrap();
         assert!(analyze(&path, &select(None, None).unwrap(), Resolution::Whole).is_err());
+        let Err(error) = analyze(folder.path(), &select(None, None).unwrap(), Resolution::Whole) else {
+            panic!("a folder was analysed")
+        };
+        assert!(error.to_string().starts_with("is a folder"), "{error:#}");
     }
 }

@@ -98,7 +98,9 @@ pub fn run(arguments: Arguments, globals: &Globals) -> Result<ExitCode> {
             bar.suspend(|| eprintln!("{name}: only the first {:.3} s: {broken}", found.duration));
         }
         let bytes = match (&mut writer, format) {
-            (Some(writer), _) => writer.write(print::batch(&table, &name, &found, &selection, arguments.resolution)?)?,
+            (Some(writer), _) => {
+                writer.write(print::batch(&table, &name, &found, &selection, arguments.resolution)?)?
+            }
             (None, Format::Json) => print::json(&name, &found, &selection, arguments.resolution)?.into_bytes(),
             (None, _) => print::people(&name, &found, &selection, arguments.resolution).into_bytes(),
         };
@@ -122,6 +124,14 @@ fn draw(files: &[PathBuf], target: &Path) -> Result<ExitCode> {
     let [file] = files else {
         bail!("--plot draws one file, not {}; run it once for each", files.len());
     };
+    let ending = target.extension().map(|ending| ending.to_string_lossy().to_lowercase());
+    if ending.is_some_and(|ending| ending != "svg") {
+        bail!(
+            "--plot {}: the picture is SVG; name a file such as {}",
+            target.display(),
+            target.with_extension("svg").display()
+        );
+    }
     let picture = match plot::picture(file) {
         Ok(picture) => picture,
         Err(error) => {

@@ -182,12 +182,33 @@ fn named(name: &str) -> Result<Vec<(&'static Descriptor, &'static Output)>> {
         let found = all().filter(|(descriptor, output)| set.computes(descriptor, output) && !is_picture(output));
         return Ok(found.collect());
     }
+    let same = same_word(name);
+    if !same.is_empty() {
+        bail!("there is no feature {name:?}; there is {}, and `antiphon algorithms` lists all", same.join(" and "));
+    }
     let names: Vec<String> = all()
         .flat_map(|(descriptor, output)| [full_name(descriptor, output), descriptor.name.to_owned()])
         .chain(SETS.iter().map(|set| set.name.to_owned()))
         .collect();
     let hint = nearest(name, names.iter().map(String::as_str)).unwrap_or("level");
     bail!("there is no feature {name:?}; the nearest is {hint:?}, and `antiphon algorithms` lists all")
+}
+
+/// Outputs that a word means without being their name: it is the last part of it, or else their unit. Those that are computed by
+/// default come first.
+fn same_word(word: &str) -> Vec<String> {
+    const MOST: usize = 2;
+    let named = |is_meant: &dyn Fn(&Output) -> bool| -> Vec<String> {
+        let mut found: Vec<_> = all().filter(|(_, output)| is_meant(output)).collect();
+        found.sort_by_key(|(_, output)| !output.default);
+        found
+            .into_iter()
+            .take(MOST)
+            .map(|(descriptor, output)| format!("{:?}", full_name(descriptor, output)))
+            .collect()
+    };
+    let by_name = named(&|output| output.name.eq_ignore_ascii_case(word));
+    if by_name.is_empty() { named(&|output| output.unit.eq_ignore_ascii_case(word)) } else { by_name }
 }
 
 #[cfg(test)]
@@ -212,6 +233,8 @@ mod tests {
     fn unknown_names_are_refused_with_the_nearest() {
         let error = |features, stats| select(Some(features), stats).unwrap_err().to_string();
         assert!(error("levle", None).contains("\"level\""), "{}", error("levle", None));
+        assert!(error("tempo", None).contains("there is \"rhythm.tempo\""), "{}", error("tempo", None));
+        assert!(error("bpm", None).contains("\"rhythm.tempo\""), "{}", error("bpm", None));
         assert!(error("soundscpae", None).contains("\"soundscape\""));
         assert!(error("level.a", Some("l100")).contains("l100"));
         assert!(select(Some(""), None).is_err());

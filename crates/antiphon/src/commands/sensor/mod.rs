@@ -148,7 +148,9 @@ pub fn run(arguments: Arguments, globals: &Globals) -> Result<ExitCode> {
         Command::Set { id, described, server } => {
             let change = described.members();
             if change.is_empty() {
-                bail!("say what to change of {id}, such as --calibration 110; `antiphon sensor set --help` lists it all");
+                bail!(
+                    "say what to change of {id}, such as --calibration 110; `antiphon sensor set --help` lists it all"
+                );
             }
             let said: Vec<&str> = change.keys().map(String::as_str).collect();
             let said = said.join(", ");
