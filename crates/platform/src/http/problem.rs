@@ -104,7 +104,7 @@ impl Problem {
     pub fn too_large(limit: u64) -> Self {
         let detail = match limit / MIB {
             0 => format!("the body may have at most {limit} bytes"),
-            whole if limit % MIB == 0 => format!("the body may have at most {whole} MiB ({limit} bytes)"),
+            whole if limit.is_multiple_of(MIB) => format!("the body may have at most {whole} MiB ({limit} bytes)"),
             _ => format!("the body may have at most {:.1} MiB ({limit} bytes)", limit as f64 / MIB as f64),
         };
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail)

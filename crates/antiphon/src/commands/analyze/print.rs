@@ -97,11 +97,11 @@ pub fn left_out(selection: &Selection, resolution: Resolution, is_table: bool) -
     let mut said = Vec::new();
     if resolution != Resolution::Whole && !selection.summaries.is_empty() {
         let names: Vec<&str> = selection.summaries.iter().map(|whole| whole.name.as_str()).collect();
-        said.push(format!("{} are of whole files: --resolution whole or --format json", listed(&names)));
+        said.push(format!("values of whole files ({}): --resolution whole or --format json", listed(&names)));
     }
     if is_table && !selection.annotations.is_empty() {
         let names: Vec<&str> = selection.annotations.iter().map(String::as_str).collect();
-        said.push(format!("{} are intervals: --format json", listed(&names)));
+        said.push(format!("intervals ({}): --format json", listed(&names)));
     }
     (!said.is_empty()).then(|| format!("not in these rows: {}", said.join("; ")))
 }
@@ -329,7 +329,7 @@ mod tests {
         assert_eq!(lines.len(), 2);
         assert_eq!(left_out(&selection, resolution, true), None);
         let said = left_out(&selection, Resolution::Seconds(1), true).unwrap();
-        assert!(said.contains("key.key, loudness.range are of whole files"), "{said}");
+        assert!(said.contains("whole files (key.key, loudness.range)"), "{said}");
     }
 
     /// What is text stands in a list here, because a table has to know before the first file is read.
