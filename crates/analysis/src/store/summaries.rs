@@ -87,7 +87,7 @@ impl SongsWanted {
 
 /// The value that the newest version of an output gave.
 #[must_use]
-pub fn newest<'a>(summaries: &'a [StoredSummary], (algorithm, output): SummaryName) -> Option<&'a SummaryValue> {
+pub fn newest(summaries: &[StoredSummary], (algorithm, output): SummaryName) -> Option<&SummaryValue> {
     let of_output = summaries.iter().filter(|summary| summary.algorithm == algorithm && summary.output == output);
     of_output.max_by_key(|summary| summary.version).map(|summary| &summary.value)
 }
