@@ -19,21 +19,22 @@ def whole(line: dict) -> dict:
     return {name: value for name, value in columns.items() if name not in summaries} | summaries
 
 
-def columns_of(line: dict, is_whole: bool) -> list:
-    """What is told of each column of values."""
+def columns_of(line: dict, is_whole: bool, order: list) -> list:
+    """What is told of each column of values; JSON has summaries in an order of its own, and a table that of the registry."""
     columns = [column for column in line["columns"] if column["name"] != "time"]
     if not is_whole:
         return columns
     summaries = [{"name": summary["name"], "unit": summary["unit"]} for summary in line["summary"]]
     names = [summary["name"] for summary in summaries]
+    summaries.sort(key=lambda summary: order.index(summary["name"]))
     return [column for column in columns if column["name"] not in names] + summaries
 
 
-def rows_of(lines: list, is_whole: bool):
+def rows_of(lines: list, is_whole: bool, columns: list):
     """File, µs, and values of each row of JSON."""
     for line in lines:
         if is_whole:
-            line = line | {"rows": [list(whole(line).values())]}
+            line = line | {"rows": [[whole(line)[column["name"]] for column in columns]]}
         for row in line["rows"]:
             time = line["duration"] if is_whole else row[0]
             values = row if is_whole else row[1:]
@@ -43,10 +44,10 @@ def rows_of(lines: list, is_whole: bool):
 
 def check(folder: Path, name: str, time: str) -> tuple:
     lines = [json.loads(line) for line in (folder / f"{name}.jsonl").read_text().splitlines()]
-    expected = list(rows_of(lines, name == "whole"))
-    columns = columns_of(lines[0], name == "whole")
-    names = ["file", time, *(column["name"] for column in columns)]
     arrow = pa.ipc.open_stream((folder / f"{name}.arrow").read_bytes()).read_all()
+    columns = columns_of(lines[0], name == "whole", arrow.schema.names)
+    expected = list(rows_of(lines, name == "whole", columns))
+    names = ["file", time, *(column["name"] for column in columns)]
     parquet = pq.read_table(folder / f"{name}.parquet")
     for table in (arrow, parquet):
         assert table.schema.names == names
