@@ -148,12 +148,15 @@ mod tests {
 
     #[test]
     fn only_addresses_of_the_web_are_taken() {
-        assert_eq!(check_address("webhook", "https://a.example/x?y#z").unwrap().as_str(), "https://a.example/x?y");
+        assert_eq!(
+            check_address("webhook", "https://a.example/x?y#z", &Allow::default()).unwrap().as_str(),
+            "https://a.example/x?y"
+        );
         let long = format!("https://a.example/{}", "x".repeat(LONGEST));
         for bad in
             ["", "a.example", "ftp://a.example", "file:///etc/passwd", "https://", "https://me:x@a.example", &long]
         {
-            let problem = check_address("webhook", bad).unwrap_err();
+            let problem = check_address("webhook", bad, &Allow::default()).unwrap_err();
             assert_eq!((problem.status, problem.field.as_deref()), (400, Some("webhook")), "{bad}");
         }
     }

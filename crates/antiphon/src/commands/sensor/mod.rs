@@ -53,7 +53,7 @@ enum Command {
     },
     /// Change what is said of a sensor; what is not named stays as it is.
     #[command(
-        after_help = "Plan and calibration count for what is heard from now on.\n\nExamples:\n  antiphon sensor set roof --calibration 110\n  \
+        after_help = "Plan and calibration count for what is heard from now on; while nothing was heard, for all audio.\n\nExamples:\n  antiphon sensor set roof --calibration 110\n  \
                       antiphon sensor set roof --plan soundscape --timezone Europe/Vienna"
     )]
     Set {
