@@ -358,10 +358,15 @@ async fn waiting_for_analysis(world: &World) -> u64 {
 async fn a_recording_takes_the_plan_of_its_time() {
     let world = World::new().await;
     world.sensor("roof").await;
+    // A plan counts from its time on once something was heard.
+    let heard = world.post("roof", &at(NOW - 10 * SECOND), "0", wav_file(8_000, 1, 0.5)).await.expect(202);
+    let heard = format!("/api/v1/recordings/{}", heard["id"].as_str().unwrap());
+    eventually("its row is there", || async { world.get(&heard).await.status == 200 }).await;
+    let mut consumer = world.queue.consume(topics::ANALYZE, 2).await.unwrap();
+    consumer.next().await.unwrap().ack().await.unwrap();
     world.clock.advance(100 * SECOND);
     let plan = json!({"plan": [{"algorithm": "silence"}], "calibration": 94.0});
     world.send("PATCH", "/api/v1/sensors/roof", plan).await.expect(200);
-    let mut consumer = world.queue.consume(topics::ANALYZE, 2).await.unwrap();
     for (start, version, algorithms, calibration) in
         [(NOW, 1, 4, None), (NOW + 99 * SECOND, 1, 4, None), (NOW + 100 * SECOND, 2, 1, Some(94.0))]
     {

@@ -60,7 +60,8 @@ async fn a_file_becomes_a_song_and_a_message_once(on: Engine) {
     assert_eq!(
         info,
         json!({"id": id, "status": "accepted", "title": "Höhle", "artist": null, "album": null, "duration": null,
-            "size": 2044, "media_type": "audio/wav", "accepted_at": "2026-05-01T00:00:00.000000Z"})
+            "size": 2044, "media_type": "audio/wav", "accepted_at": "2026-05-01T00:00:00.000000Z",
+            "file_name": "Höhle.wav"})
     );
 }
 
