@@ -45,6 +45,7 @@ pub use columns::Column;
 pub use plans::{PlanInfo, plan_info};
 pub use request::Request;
 pub use stream::answer;
+pub use summaries::says_words;
 
 use crate::sensors;
 use crate::store::{SourceKind, StoreError};

@@ -40,6 +40,12 @@ const KEY: SummaryName = ("key", "key");
 const WORDS: [SummaryName; 4] =
     [("fingerprint", "chromaprint"), ("key", "alternatives"), KEY, ("rhythm", "alternatives")];
 
+/// Whether what an output says of a whole song is words; all others say numbers.
+#[must_use]
+pub fn says_words(algorithm: &str, output: &str) -> bool {
+    WORDS.contains(&(algorithm, output))
+}
+
 /// Thousands of letters a song, to be looked up and not to be read: they come when they are named.
 const LONG: SummaryName = ("fingerprint", "chromaprint");
 
@@ -64,7 +70,7 @@ impl Selected {
     }
 
     fn field(self) -> Field {
-        let kind = if WORDS.contains(&self.name()) { Kind::Words } else { Kind::Value };
+        let kind = if says_words(self.descriptor.name, self.output.name) { Kind::Words } else { Kind::Value };
         let feature = Some(self.descriptor.name.to_owned());
         Field { feature, ..Field::new(self.full_name(), kind).unit(self.output.unit) }
     }
@@ -186,7 +192,7 @@ fn table(selected: &[Selected]) -> Table {
 
 /// Songs as rows of the table of [`table`].
 fn batch(table: &Arc<Table>, songs: &[SongSummaries], names: &[SummaryName]) -> Result<Batch, TableError> {
-    let values = names.iter().map(|name| match WORDS.contains(name) {
+    let values = names.iter().map(|name| match says_words(name.0, name.1) {
         true => Column::Words(songs.iter().map(|song| word(song, *name)).collect()),
         false => Column::values(songs.iter().map(|song| number(song, *name))),
     });

@@ -1,5 +1,6 @@
 //! Which features of local files are asked for.
 
+use antiphon_analysis::query::says_words;
 use antiphon_features::descriptor::{Aggregate, Descriptor, Kind, Output, Series};
 use antiphon_features::session::Item;
 use antiphon_features::sets::{SETS, find_set};
@@ -37,12 +38,9 @@ pub struct Whole {
 impl Whole {
     /// Whether it is text, not a number.
     pub fn is_text(&self) -> bool {
-        TEXTS.contains(&self.name.as_str())
+        says_words(self.descriptor.name, self.output.name)
     }
 }
-
-/// The summaries that are text: a table has to know before the first file is read.
-const TEXTS: [&str; 4] = ["fingerprint.chromaprint", "key.alternatives", "key.key", "rhythm.alternatives"];
 
 /// What to compute and what to print.
 #[derive(Debug, Default)]
