@@ -200,7 +200,7 @@ impl Heard {
         operator_key(&self.data())
     }
 
-    /// Every page there is.
+    /// Every page there is, in the order in which somebody comes to them: the one to sign in first.
     pub fn pages(&self) -> Vec<String> {
         let sensors = [
             "/sensors/script",
@@ -209,7 +209,7 @@ impl Heard {
             "/sensors/emoji",
         ];
         let mut pages: Vec<String> =
-            ["/", "/songs", "/songs?query=nothing", "/dead-letters", "/algorithms", "/algorithms/mel", "/sign-in"]
+            ["/sign-in", "/", "/songs", "/songs?query=nothing", "/dead-letters", "/algorithms", "/algorithms/mel"]
                 .into_iter()
                 .chain(sensors)
                 .map(str::to_owned)
