@@ -28,7 +28,7 @@ from music import ffmpeg
 
 BOUNDS = pathlib.Path(__file__).with_name("bounds.csv")
 # A bound is so many times the worst that was seen of other pieces, and the measure's resolution.
-MARGIN = 1.5
+MARGIN = 3.0
 # What `--quick` computes of lossless formats: all but the five that take three quarters of the time.
 QUICK = "chroma,fingerprint,indices,key,level,loudness,mel,mfcc,onset,rhythm,silence,spectral,waveform"
 
