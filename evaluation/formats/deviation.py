@@ -66,6 +66,11 @@ def measure(name, unit=""):
     return DECIBELS if unit in ("dB", "dBFS", "LUFS", "LU", "dBTP") else RELATIVE
 
 
+def is_of_song(name):
+    """Whether there is one value of a song, and not one of each second."""
+    return name.startswith("song: ") or name in EVENT_TYPES
+
+
 def deviations(found, reference):
     """For each output its measure's unit, and a deviation for each whole second of the reference (of vectors the mean over their
     dimensions), or one for the song. A value that only one of both has is infinitely far."""
