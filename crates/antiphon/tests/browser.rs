@@ -41,8 +41,9 @@ fn sign_in(tab: &Tab<'_>, url: &str, key: &str) {
 
 /// What a page's file is called.
 fn file_name(path: &str) -> String {
-    let words: Vec<&str> = path.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
-    let words: Vec<&str> = words.into_iter().map(|word| if word.len() > 16 { "id" } else { word }).collect();
+    // What differs from run to run is an id.
+    let segments = path.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').filter(|segment| !segment.is_empty());
+    let words: Vec<&str> = segments.map(|segment| if segment.len() > 16 { "id" } else { segment }).collect();
     if words.is_empty() { String::from("now") } else { words.join("-") }
 }
 

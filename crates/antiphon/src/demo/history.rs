@@ -28,7 +28,7 @@ const BETWEEN_SONGS: usize = 8;
 const PIECE: i64 = 10;
 
 /// Minutes that one thread sends at most beyond what is stored. What waits in the queue makes live audio wait as well: at the
-/// slowest pipeline that is promised, 480 times real time, this is half a second.
+/// slowest pipeline that is promised, 480 times real time, this is a quarter of a second for each thread.
 const AHEAD: usize = 2;
 
 /// How long, in seconds, the server is asked to wait for a recording to be stored before it is asked again.

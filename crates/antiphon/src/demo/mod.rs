@@ -37,8 +37,9 @@ const DATA: &str = "./antiphon-demo";
 /// What the demo remembers, in the data folder.
 const FILE: &str = "demo.json";
 
-/// Threads that make and send what is past: one for each core of the smallest machine that is promised anything.
-const HISTORY_THREADS: usize = 2;
+/// Threads that make and send what is past: one more than the smallest machine that is promised anything has cores, for one of
+/// them mostly waits until something is on the disk.
+const HISTORY_THREADS: usize = 3;
 
 /// What the demo remembers.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
