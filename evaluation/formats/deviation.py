@@ -26,7 +26,7 @@ OFF_PITCH = Measure("share of seconds", "mean", 0.02)
 RELATIVE = Measure("of the 95th percentile", "p95", 0.005)
 PLAIN = Measure("as it is", "p95", 0.005)
 CENTS = Measure("cents", "p95", 1.0)
-EVENTS = Measure("1 - F", "mean", 0.02)
+EVENTS = Measure("1 - F", "mean", 0.05)
 SHARE = Measure("share of pieces", "mean", 0.1)
 BITS = Measure("share of bits", "mean", 0.01)
 
@@ -64,6 +64,11 @@ def measure(name, unit=""):
     if name in PLAIN_OUTPUTS:
         return PLAIN
     return DECIBELS if unit in ("dB", "dBFS", "LUFS", "LU", "dBTP") else RELATIVE
+
+
+def is_of_song(name):
+    """Whether there is one value of a song, and not one of each second."""
+    return name.startswith("song: ") or name in EVENT_TYPES
 
 
 def deviations(found, reference):

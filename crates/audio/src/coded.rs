@@ -17,6 +17,9 @@ pub(crate) struct Packet {
     /// What this packet yields from here on is padding; counted in frames since the codec began, with those that
     /// are not audio.
     pub(crate) end: Option<u64>,
+    /// As how many frames the container counts those up to the end of this packet. Files that editors joined go on behind their
+    /// end, or begin anew amid: what follows is counted from here, as libvorbis does.
+    pub(crate) reached: Option<i64>,
     /// So many frames at the end of what this packet yields are padding.
     pub(crate) padding: u64,
 }
@@ -24,7 +27,7 @@ pub(crate) struct Packet {
 impl Packet {
     pub(crate) fn clear(&mut self) {
         self.data.clear();
-        self.end = None;
+        (self.end, self.reached) = (None, None);
         self.padding = 0;
     }
 }
@@ -68,6 +71,10 @@ pub(crate) struct CodedReader {
     lead: Lead,
     /// Frames since the codec began, with those that are no audio.
     decoded: u64,
+    /// How many of these the container does not count.
+    uncounted: i64,
+    /// Frames up to which audio began anew: those of the first packet behind packets that are no audio.
+    anew: Option<u64>,
     /// What is still to be handed on of the packet that was decoded last.
     rest: std::ops::Range<usize>,
     /// Frames handed on.
@@ -80,7 +87,20 @@ pub(crate) struct CodedReader {
 
 impl CodedReader {
     pub(crate) fn new(packets: Box<dyn Packets>, codec: Box<dyn Codec>, lead: Lead, claimed: Option<u64>) -> Self {
-        Self { packets, codec, packet: Packet::default(), lead, decoded: 0, rest: 0..0, frames: 0, claimed, empty: 0 }
+        let packet = Packet::default();
+        Self {
+            packets,
+            codec,
+            packet,
+            lead,
+            decoded: 0,
+            uncounted: 0,
+            anew: None,
+            rest: 0..0,
+            frames: 0,
+            claimed,
+            empty: 0,
+        }
     }
 
     /// Decodes the next frames and returns how many; 0 at the end.
@@ -105,7 +125,8 @@ impl CodedReader {
         match self.packets.next(&mut self.packet).map_err(|error| self.counted(error))? {
             Step::Packet => {}
             Step::Codec(codec, lead) => {
-                (self.codec, self.lead, self.decoded) = (codec, lead, 0);
+                (self.codec, self.lead) = (codec, lead);
+                (self.decoded, self.uncounted, self.anew) = (0, 0, None);
                 return Ok(true);
             }
             Step::End if self.claimed.is_some_and(|claimed| self.frames < claimed) => {
@@ -115,6 +136,7 @@ impl CodedReader {
         }
         // Some encoders end a stream with a packet that holds nothing.
         let frames = if self.packet.data.is_empty() { 0 } else { self.decode_packet()? };
+        let is_anew = self.empty > 0 && self.decoded > 0;
         self.empty = if frames == 0 { self.empty + 1 } else { 0 };
         if self.empty > MOST_EMPTY_PACKETS {
             return Err(AudioError::Corrupt { frames: self.frames, reason: "packets without any audio".into() });
@@ -124,9 +146,20 @@ impl CodedReader {
         }
         let first = self.decoded;
         self.decoded += frames as u64;
-        let end = self.decoded.saturating_sub(self.packet.padding).min(self.packet.end.unwrap_or(u64::MAX));
+        let end = self.packet.end.map_or(u64::MAX, |end| end.saturating_add_signed(self.uncounted));
+        let end = self.decoded.saturating_sub(self.packet.padding).min(end);
         let inside = |frame: u64| usize::try_from(frame.saturating_sub(first)).map_or(frames, |at| at.min(frames));
         self.rest = inside(self.lead.frames)..inside(end);
+        if is_anew {
+            self.anew = Some(self.decoded);
+        }
+        if let Some(reached) = self.packet.reached {
+            let counted = |since: u64| i64::try_from(self.decoded - since).unwrap_or(i64::MAX).saturating_sub(reached);
+            self.uncounted = counted(0);
+            // As at the beginning of a file, more than the first position says is left out, as far as it is still there.
+            let surplus = self.anew.take().filter(|_| self.packet.end.is_none()).map_or(0, counted);
+            self.rest.start += usize::try_from(surplus).map_or(0, |surplus| surplus.min(frames));
+        }
         Ok(true)
     }
 

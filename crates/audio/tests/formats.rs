@@ -495,8 +495,14 @@ fn pages(mut file: &[u8]) -> Vec<Vec<u8>> {
     pages
 }
 
-/// Four files of `hyperrogue-music` have their headers again amid the audio, on a page whose position is -104; ffmpeg refuses
-/// three of them. By the format such packets are ignored.
+/// Where the last packet of a page of Ogg ends.
+fn position(page: &[u8]) -> i64 {
+    i64::from_le_bytes(page[6..14].try_into().unwrap())
+}
+
+/// Four files of `hyperrogue-music` have their headers again amid the audio, on a page whose position is -104, with one packet of
+/// audio behind them; ffmpeg refuses three of them. By the format such packets are ignored; where audio then begins anew below 0, libvorbis
+/// leaves out what lies before 0.
 #[test]
 fn headers_amid_vorbis_are_read_over() {
     let folder = Folder::new();
@@ -518,6 +524,81 @@ fn headers_amid_vorbis_are_read_over() {
         let whole = folder.at("whole.ogg");
         fs::write(&whole, pages.concat()).unwrap();
         assert!(ours(&whole).1 == plain, "before page {place}");
+    }
+
+    // A packet on each page.
+    let path = folder.encode("b.ogg", "-c:a libvorbis -q:a 3 -page_duration 1");
+    let (info, plain) = ours(&path);
+    let mut pages = self::pages(&fs::read(&path).unwrap());
+    let middle = pages.len() / 2;
+    let first = position(&pages[middle]);
+    for page in &mut pages[middle..] {
+        let anew = position(page) - first - 104;
+        page[6..14].copy_from_slice(&anew.to_le_bytes());
+    }
+    let mut header = pages[0].clone();
+    header[5] = 0;
+    pages.insert(middle, header);
+    for (number, page) in (0_u32..).zip(&mut pages) {
+        page[18..22].copy_from_slice(&number.to_le_bytes());
+        seal(page);
+    }
+    let anew = folder.at("anew.ogg");
+    fs::write(&anew, pages.concat()).unwrap();
+    let joined = ours(&anew).1;
+    let channels = usize::from(info.channels);
+    let at = joined.iter().zip(&plain).take_while(|(one, other)| one == other).count();
+    assert!(joined == [&plain[..at], &plain[at + 104 * channels..]].concat());
+    // Positions of ffmpeg's muxer may be half a block off.
+    assert!(at.abs_diff(first as usize * channels) < 2 * 2_048 * channels, "{at} of {first}");
+}
+
+/// The files of packages that editors joined: one goes on behind its end, with another end on each page (`northerners.ogg` of
+/// `wesnoth-1.16-music`), one begins again amid its pages (`hr-savino-palace.ogg` of `hyperrogue-music`). libvorbis counts on from each
+/// position that it meets, and only a page that says that it is the last cuts off what lies behind its position.
+#[test]
+fn joined_files_are_counted_from_each_of_their_positions() {
+    const CUT: usize = 300;
+    let folder = Folder::new();
+    for codec in ["-c:a libvorbis -q:a 3", "-c:a libopus -b:a 64k"] {
+        let path = folder.encode("a.ogg", codec);
+        let (info, plain) = ours(&path);
+        let plain_pages = pages(&fs::read(&path).unwrap());
+        // A page amid the audio, and how many samples of ours lie before its end.
+        let middle = plain_pages.len() / 2;
+        let skipped = position(plain_pages.last().unwrap()) as usize - plain.len() / usize::from(info.channels);
+        let before = position(&plain_pages[middle]) as usize - skipped;
+        let written = |change: &dyn Fn(usize, &mut [u8], i64) -> i64| {
+            let mut pages = plain_pages.clone();
+            for (number, page) in pages.iter_mut().enumerate() {
+                let at = position(page);
+                let at = change(number, page, at);
+                page[6..14].copy_from_slice(&at.to_le_bytes());
+                seal(page);
+            }
+            let joined = folder.at("joined.ogg");
+            fs::write(&joined, pages.concat()).unwrap();
+            ours(&joined).1
+        };
+
+        // Behind the end that its middle page says, all goes on from there.
+        let ended = written(&|number, page, at| {
+            page[5] |= if number == middle { 4 } else { 0 };
+            if number >= middle { at - CUT as i64 } else { at }
+        });
+        let frames = |range: std::ops::Range<usize>| {
+            range.start * usize::from(info.channels)..range.end * usize::from(info.channels)
+        };
+        let mut expected = plain[frames(0..before - CUT)].to_vec();
+        expected.extend_from_slice(&plain[frames(before..plain.len() / usize::from(info.channels))]);
+        assert!(ended == expected, "{codec}: an end amid");
+
+        // Positions that begin anew, even below 0, lose nothing, neither there nor at the end.
+        for first in [-104, 0, 5_000] {
+            let anew = position(&plain_pages[middle]) - first;
+            let again = written(&|number, _, at| if number >= middle { at - anew } else { at });
+            assert!(again == plain, "{codec}: positions that begin again at {first}");
+        }
     }
 }
 

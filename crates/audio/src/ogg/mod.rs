@@ -14,7 +14,7 @@ use crate::{AudioError, Format, codecs};
 
 mod pages;
 
-use pages::{Next, PacketReader};
+use pages::{Next, PacketReader, Page};
 
 const VORBIS: &[u8] = b"\x01vorbis";
 const OPUS: &[u8] = b"OpusHead";
@@ -26,7 +26,8 @@ pub(crate) fn open(source: Input) -> Result<(CodedReader, Info), AudioError> {
         return Err(AudioError::Unsupported("Ogg without Vorbis, Opus or FLAC".into()));
     };
     let Link { info, codec, lead, read, origin } = Link::open(&mut reader).map_err(in_header)?;
-    let stream = Stream { reader, info, read, origin };
+    let mut stream = Stream { reader, info, read, origin, position: 0, is_joined: false, was_last: false };
+    stream.count_what_was_read();
     Ok((CodedReader::new(Box::new(stream), codec, lead, info.frames), info))
 }
 
@@ -93,11 +94,12 @@ impl Link {
         let (mut read, position) = first_page(reader)?;
         let mut probe = codecs::vorbis(&headers)?;
         let frames: usize = read.iter().map(|packet| probe.decode(&packet.data).unwrap_or(0)).sum();
-        // More than the position says: on a last page the end is cut, on others the beginning.
+        // More than the position says: on a last page the end is cut, on others the beginning. A position below 0 cuts no more
+        // than lies before it.
         let surplus = position.map_or(0, |position| frames as i128 - i128::from(position));
         let is_cut_at_end = reader.page.is_last && surplus > 0;
         let origin = if is_cut_at_end { 0 } else { -surplus };
-        let lead = if is_cut_at_end { 0 } else { u64::try_from(surplus).unwrap_or(0) };
+        let lead = if is_cut_at_end { 0 } else { u64::try_from(surplus).unwrap_or(0).min(frames as u64) };
         if reader.page.is_last {
             read.iter_mut().for_each(|packet| packet.end = end(position, origin));
         }
@@ -139,13 +141,13 @@ fn take(next: Next) -> Result<(), AudioError> {
     }
 }
 
-/// Where audio ends, in decoded frames, by a position.
-fn end(position: Option<u64>, origin: i128) -> Option<u64> {
-    position.map(|position| u64::try_from(i128::from(position) - origin).unwrap_or(0))
+/// Where audio ends, in decoded frames, by a position; nothing ends below 0.
+fn end(position: Option<i64>, origin: i128) -> Option<u64> {
+    position.filter(|position| *position >= 0).map(|position| u64::try_from(i128::from(position) - origin).unwrap_or(0))
 }
 
 /// The packets up to the first page that has a position, and this position.
-fn first_page(reader: &mut PacketReader) -> Result<(VecDeque<Packet>, Option<u64>), AudioError> {
+fn first_page(reader: &mut PacketReader) -> Result<(VecDeque<Packet>, Option<i64>), AudioError> {
     let mut read = VecDeque::new();
     loop {
         let mut packet = Packet::default();
@@ -168,6 +170,12 @@ struct Stream {
     info: Info,
     read: VecDeque<Packet>,
     origin: i128,
+    /// The position before.
+    position: i64,
+    /// Whether positions are those of a file that an editor joined.
+    is_joined: bool,
+    /// Whether the page before said that the stream ends.
+    was_last: bool,
 }
 
 impl Packets for Stream {
@@ -180,8 +188,12 @@ impl Packets for Stream {
             match self.reader.next(&mut packet.data)? {
                 Next::Packet => {
                     // Positions of FLAC say no more than its frames do.
-                    if self.reader.page.is_last && self.info.float {
-                        packet.end = end(self.reader.page.position, self.origin);
+                    if self.info.float {
+                        let Page { position, is_last, .. } = self.reader.page;
+                        packet.end = if is_last { end(position, self.origin) } else { None };
+                        if self.reader.page_is_done() {
+                            packet.reached = self.reached();
+                        }
                     }
                     return Ok(Step::Packet);
                 }
@@ -194,6 +206,25 @@ impl Packets for Stream {
 }
 
 impl Stream {
+    /// How many decoded frames the container counts up to the end of the current page, where that can be another number than those
+    /// that were decoded: at a page that says that it is the last, though others may follow, and in files that editors joined, whose positions
+    /// go back. In others a position may be half a block off (ffmpeg's muxer), so they are not asked.
+    fn reached(&mut self) -> Option<i64> {
+        let Page { position: Some(position), is_last, .. } = self.reader.page else { return None };
+        self.is_joined |= self.was_last || position < self.position;
+        (self.position, self.was_last) = (position, is_last);
+        let reached = i64::try_from(i128::from(position) - self.origin).ok();
+        reached.filter(|_| is_last || self.is_joined)
+    }
+
+    /// The same of the page that was read to open the stream.
+    fn count_what_was_read(&mut self) {
+        let reached = self.reached().filter(|_| self.info.float);
+        if let Some(packet) = self.read.back_mut() {
+            packet.reached = reached;
+        }
+    }
+
     /// The next stream of a chain, if its samples are of the same kind.
     fn next_link(&mut self) -> Result<Step, AudioError> {
         self.reader.follow();
@@ -206,6 +237,8 @@ impl Stream {
             return Err(corrupt(&format!("it goes on with {channels} channels at {rate} samples per second")));
         }
         (self.read, self.origin) = (link.read, link.origin);
+        (self.position, self.is_joined, self.was_last) = (0, false, false);
+        self.count_what_was_read();
         Ok(Step::Codec(link.codec, link.lead))
     }
 }

@@ -16,8 +16,8 @@ pub(super) struct Page {
     pub(super) is_first: bool,
     /// Whether a stream ends with it.
     pub(super) is_last: bool,
-    /// Position at the end of the last packet that ends on it.
-    pub(super) position: Option<u64>,
+    /// Position at the end of the last packet that ends on it; below 0 where editors joined files.
+    pub(super) position: Option<i64>,
     pub(super) serial: u32,
     sequence: u32,
     /// Header and segments.
@@ -61,15 +61,15 @@ impl Page {
         }
         let number = |at: usize| u32::from_le_bytes(std::array::from_fn(|byte| self.bytes[at + byte]));
         let (checksum, sequence, serial) = (number(22), number(18), number(14));
-        let position = u64::from(number(10)) << 32 | u64::from(number(6));
+        let position = (u64::from(number(10)) << 32 | u64::from(number(6))).cast_signed();
         self.bytes[22..26].fill(0);
         if crc(&self.bytes) != checksum {
             return Err(corrupt("the checksum of a page is wrong"));
         }
         let flags = self.bytes[5];
         (self.is_continued, self.is_first, self.is_last) = (flags & 1 != 0, flags & 2 != 0, flags & 4 != 0);
-        // -1 says that no packet ends on the page; other negative ones, which editors leave, say nothing that can be used.
-        self.position = i64::try_from(position).is_ok().then_some(position);
+        // -1 says that no packet ends on the page.
+        self.position = Some(position).filter(|position| *position != -1);
         (self.sequence, self.serial) = (sequence, serial);
         Ok(true)
     }
