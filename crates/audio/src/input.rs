@@ -92,13 +92,13 @@ impl Input {
     pub(crate) fn skip(&mut self, count: u64) -> Result<bool, AudioError> {
         // A short way is read; that keeps what is buffered.
         if count > 65_536 && self.is_seekable() {
-            self.go_to(self.position.saturating_add(count))?;
-            return Ok(true);
+            return self.go_to(self.position.saturating_add(count));
         }
         Ok(std::io::copy(&mut self.take(count), &mut std::io::sink())? == count)
     }
 
-    /// Goes to a place in the file; false if it lies behind in a stream, or behind the end.
+    /// Goes to a place in the file; false if it lies behind in a stream, behind the end, or before the beginning of what was kept of
+    /// a stream.
     pub(crate) fn go_to(&mut self, position: u64) -> Result<bool, AudioError> {
         if let Some(ahead) = position.checked_sub(self.position)
             && (ahead <= 65_536 || !self.is_seekable())
@@ -112,22 +112,27 @@ impl Input {
             Source::Stream(_) => return Ok(false),
             Source::File(_) => {}
         }
-        self.seek_source(distance)?;
+        if !self.seek_source(distance)? {
+            return Ok(false);
+        }
         self.ahead.clear();
         self.position = position;
         Ok(true)
     }
 
-    fn seek_source(&mut self, distance: i64) -> Result<(), AudioError> {
+    /// Whether there can be such a place: before the beginning there is none, nor where a file of the system cannot reach.
+    fn seek_source(&mut self, distance: i64) -> Result<bool, AudioError> {
         // What the buffer holds was read from the file already.
-        let unread = self.source.buffer().len() as i64;
-        let Some(distance) = distance.checked_sub(unread) else { return Ok(()) };
-        let consumed = self.source.buffer().len();
-        std::io::BufRead::consume(&mut self.source, consumed);
+        let unread = self.source.buffer().len();
+        let Some(distance) = distance.checked_sub(unread as i64) else { return Ok(false) };
         if let Source::File(file) = self.source.get_mut() {
-            file.seek(SeekFrom::Current(distance))?;
+            match file.seek(SeekFrom::Current(distance)) {
+                Err(error) if error.kind() == ErrorKind::InvalidInput => return Ok(false),
+                found => found?,
+            };
         }
-        Ok(())
+        std::io::BufRead::consume(&mut self.source, unread);
+        Ok(true)
     }
 }
 
@@ -173,6 +178,28 @@ mod tests {
         }
         assert!(input.go_to(300_000).unwrap());
         assert_eq!(input.peek(1).unwrap(), b"");
+    }
+
+    /// What of a stream was kept in a file begins somewhere amid it, and a file of the system ends where its kind does.
+    #[test]
+    fn places_that_cannot_be_are_told_and_harm_nothing() {
+        use std::io::Write;
+
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&bytes()).unwrap();
+        file.rewind().unwrap();
+        for mut input in [Input::file(Cursor::new(bytes())), Input::file(file)] {
+            input = input.at(1_000);
+            assert_eq!(next(&mut input), 0);
+            for place in [0, 999, u64::MAX] {
+                assert!(!input.go_to(place).unwrap(), "{place}");
+            }
+            assert_eq!((input.position(), next(&mut input)), (1_001, 1));
+            // Behind all that a file can have: either there is no such place, or nothing is there.
+            assert!(!input.go_to(i64::MAX as u64).unwrap() || input.peek(1).unwrap().is_empty());
+            assert!(input.go_to(1_000).unwrap());
+            assert_eq!(next(&mut input), 0);
+        }
     }
 
     #[test]
