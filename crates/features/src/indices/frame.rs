@@ -2,6 +2,8 @@
 
 use std::f64::consts::TAU;
 
+use antiphon_audio::vector::{side_by_side, widest};
+
 use super::{HOP, SIZE};
 use crate::algorithm::Spectrum;
 
@@ -25,24 +27,30 @@ pub(super) struct Frame {
     /// Largest squares of each quarter, oldest first.
     pub(super) peaks: [f64; 4],
     /// The window, and the window times the first cosine and sine.
-    window: Vec<[f64; 3]>,
+    windows: [Vec<f64>; 3],
 }
 
 impl Frame {
     pub(super) fn new() -> Frame {
-        let window = (0..SIZE)
-            .map(|n| {
-                let angle = TAU * n as f64 / SIZE as f64;
-                let weight = 0.5 - 0.5 * angle.cos();
-                [weight, weight * angle.cos(), weight * angle.sin()]
-            })
-            .collect();
+        let window = |part: fn(f64) -> f64| {
+            let angles = (0..SIZE).map(|n| TAU * n as f64 / SIZE as f64);
+            angles.map(|angle| (0.5 - 0.5 * angle.cos()) * part(angle)).collect()
+        };
+        let windows = [window(|_| 1.0), window(f64::cos), window(f64::sin)];
         let zeros = || vec![0.0; BINS];
-        Frame { power: zeros(), amplitude: zeros(), change: zeros(), peaks: [0.0; 4], window }
+        Frame { power: zeros(), amplitude: zeros(), change: zeros(), peaks: [0.0; 4], windows }
     }
 
     /// Takes the next frame.
     pub(super) fn take(&mut self, spectrum: &Spectrum<'_>) {
+        widest(
+            #[inline(always)]
+            || self.take_wide(spectrum),
+        );
+    }
+
+    #[inline(always)]
+    fn take_wide(&mut self, spectrum: &Spectrum<'_>) {
         let mean = sum(spectrum.samples) / SIZE as f64;
         // Of a periodic Hann window, a constant has bins 0 and 1 only.
         let at_zero = mean * SIZE as f64 / 2.0;
@@ -57,25 +65,35 @@ impl Frame {
             *amplitude = root;
         }
         for (peak, quarter) in self.peaks.iter_mut().zip(spectrum.samples.chunks_exact(HOP as usize)) {
-            let largest = quarter.iter().fold(0.0_f32, |largest, sample| largest.max(sample.abs()));
+            let mut lanes = [0.0_f32; LANES];
+            for samples in quarter.as_chunks::<LANES>().0 {
+                let larger = |lane: f32, size: f32| if size > lane { size } else { lane };
+                lanes.iter_mut().zip(samples).for_each(|(lane, sample)| *lane = larger(*lane, sample.abs()));
+            }
+            let largest = side_by_side(lanes).into_iter().fold(0.0_f32, f32::max);
             *peak = f64::from(largest) * f64::from(largest);
         }
     }
 
     /// Power in bins 0 and 1 of samples less their mean.
+    #[inline(always)]
     fn lowest(&self, samples: &[f32], mean: f64) -> (f64, f64) {
-        let mut lanes = [[0.0; 3]; LANES];
-        for (samples, window) in samples.as_chunks::<LANES>().0.iter().zip(self.window.as_chunks::<LANES>().0) {
-            for (lane, (sample, window)) in lanes.iter_mut().zip(samples.iter().zip(window)) {
-                let sample = f64::from(*sample) - mean;
-                lane.iter_mut().zip(window).for_each(|(sum, weight)| *sum += sample * weight);
+        let mut sums = [[0.0; LANES]; 3];
+        let windows = self.windows.each_ref().map(|window| window.as_chunks::<LANES>().0);
+        for (number, samples) in samples.as_chunks::<LANES>().0.iter().enumerate() {
+            let samples = samples.map(|sample| f64::from(sample) - mean);
+            for (lanes, window) in sums.iter_mut().zip(windows) {
+                for ((lane, sample), weight) in lanes.iter_mut().zip(samples).zip(window[number]) {
+                    *lane += sample * weight;
+                }
             }
         }
-        let [constant, real, imaginary] = [0, 1, 2].map(|part| lanes.iter().map(|lane| lane[part]).sum::<f64>());
+        let [constant, real, imaginary] = side_by_side(sums).map(|lanes| lanes.iter().sum::<f64>());
         (constant * constant, real * real + imaginary * imaginary)
     }
 }
 
+#[inline(always)]
 fn sum(samples: &[f32]) -> f64 {
     let mut lanes = [0.0; LANES];
     for samples in samples.as_chunks::<LANES>().0 {

@@ -145,7 +145,7 @@ impl Algorithm for Indices {
     }
 
     fn finish(&mut self, _end: i64, sink: &mut Sink) {
-        let Some(whole) = &self.whole else {
+        let Some(whole) = &mut self.whole else {
             return;
         };
         let indices = [ACI, ADI, BI, NDSI, H, HT, HF].into_iter().zip(whole.indices()).zip(self.summaries);

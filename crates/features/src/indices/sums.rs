@@ -20,6 +20,8 @@ const SCORE_RANGE: f64 = 1e-5;
 /// octaves, so the counts of 32 are kept, going around.
 const STEPS: usize = 1 << 16;
 const STEP_SHIFT: u32 = 12;
+/// Frames whose powers are counted at once, band by band: the counts of all bands are more than the processor keeps at hand.
+const COUNTED_AT_ONCE: u64 = 64;
 
 /// Sums over frames. Its size does not depend on their number.
 pub(super) struct Sums {
@@ -33,6 +35,10 @@ pub(super) struct Sums {
     largest: f64,
     /// How often each step of power came, by band of ADI.
     counts: Vec<[u32; STEPS]>,
+    /// What counts below this were forgotten.
+    forgotten: f32,
+    /// Powers that are not yet counted, by band.
+    recent: [Vec<f32>; SCORES],
     envelope: Envelope,
 }
 
@@ -52,8 +58,18 @@ impl Sums {
         let bins = if rate < SPEC.rate { reach.min(BINS) } else { BINS };
         let zeros = || vec![0.0; BINS];
         let counts = vec![[0; STEPS]; SCORES];
-        let envelope = Envelope::default();
-        Sums { bins, frames: 0, power: zeros(), amplitude: zeros(), change: zeros(), largest: 0.0, counts, envelope }
+        Sums {
+            bins,
+            frames: 0,
+            power: zeros(),
+            amplitude: zeros(),
+            change: zeros(),
+            largest: 0.0,
+            counts,
+            forgotten: 0.0,
+            recent: Default::default(),
+            envelope: Envelope::default(),
+        }
     }
 
     /// Forgets everything.
@@ -62,7 +78,8 @@ impl Sums {
             sums.fill(0.0);
         }
         self.counts.iter_mut().for_each(|counts| counts.fill(0));
-        (self.frames, self.largest, self.envelope) = (0, 0.0, Envelope::default());
+        self.recent.iter_mut().for_each(Vec::clear);
+        (self.frames, self.largest, self.forgotten, self.envelope) = (0, 0.0, 0.0, Envelope::default());
     }
 
     pub(super) fn frames(&self) -> u64 {
@@ -78,21 +95,27 @@ impl Sums {
         if self.frames > 0 {
             add(&mut self.change, &frame.change);
         }
-        // What is 50 dB below the largest so far will be below the largest of all.
-        let before = self.least();
-        self.largest = frame.power.iter().fold(self.largest, |largest, power| largest.max(*power));
-        let least = self.least();
-        self.forget(step(before)..step(least));
-        for (band, counts) in self.counts.iter_mut().enumerate() {
-            for power in &frame.power[score_bins(band)] {
-                let power = *power as f32;
-                if power >= least {
-                    let count = &mut counts[step(power) % STEPS];
-                    *count = count.saturating_add(1);
-                }
-            }
+        self.largest = self.largest.max(largest(&frame.power));
+        for (band, recent) in self.recent.iter_mut().enumerate() {
+            recent.extend(frame.power[score_bins(band)].iter().map(|power| *power as f32));
         }
         self.frames += 1;
+        if self.frames.is_multiple_of(COUNTED_AT_ONCE) {
+            self.count();
+        }
+    }
+
+    /// Counts the powers that are not yet counted. What is 50 dB below the largest so far will be below the largest of all.
+    fn count(&mut self) {
+        let least = self.least();
+        self.forget(step(self.forgotten)..step(least));
+        self.forgotten = least;
+        for (counts, recent) in self.counts.iter_mut().zip(&mut self.recent) {
+            for power in recent.drain(..).filter(|power| *power >= least) {
+                let count = &mut counts[step(power) % STEPS];
+                *count = count.saturating_add(1);
+            }
+        }
     }
 
     /// The least power that a score counts, as things stand.
@@ -109,7 +132,8 @@ impl Sums {
     }
 
     /// ACI, ADI, BI, NDSI, H, Ht and Hf; NaN for what does not exist.
-    pub(super) fn indices(&self) -> [f64; INDICES] {
+    pub(super) fn indices(&mut self) -> [f64; INDICES] {
+        self.count();
         let (time, frequency) = (self.envelope.entropy(), entropy(&self.power));
         [self.complexity(), self.diversity(), self.bioacoustic(), self.difference(), time * frequency, time, frequency]
     }
@@ -196,6 +220,16 @@ fn relative_entropy(count: u64, sum: f64, logarithms: f64) -> f64 {
 
 fn times_logarithm(value: f64) -> f64 {
     if value == 0.0 { 0.0 } else { value * value.ln() }
+}
+
+/// The largest of numbers that are not negative, in lanes that do not wait for each other.
+fn largest(values: &[f64]) -> f64 {
+    let mut lanes = [0.0_f64; 8];
+    let (chunks, rest) = values.as_chunks::<8>();
+    for chunk in chunks {
+        lanes.iter_mut().zip(chunk).for_each(|(lane, value)| *lane = if *value > *lane { *value } else { *lane });
+    }
+    lanes.iter().chain(rest).fold(0.0, |largest, value| value.max(largest))
 }
 
 fn add(sums: &mut [f64], values: &[f64]) {

@@ -173,8 +173,10 @@ impl Bank {
 impl Octave {
     fn take(&mut self, channels: &[&[f32]], counts: bool) {
         if let Some(lanes) = &mut self.lanes {
-            for (index, samples) in channels.iter().enumerate() {
-                lanes.run(index, samples, counts);
+            match channels {
+                [one] => lanes.run([*one], counts),
+                [left, right, ..] => lanes.run([*left, *right], counts),
+                [] => {}
             }
         }
         if counts {
@@ -200,22 +202,29 @@ impl Lanes {
         Lanes { bands, sections, gains, states: [[[f32x4::ZERO; 2]; 3]; 2], sums: [[0.0; LANES]; 2] }
     }
 
-    fn run(&mut self, channel: usize, samples: &[f32], counts: bool) {
+    /// Takes channels of equal length, side by side: each waits for its own filters only.
+    fn run<const CHANNELS: usize>(&mut self, channels: [&[f32]; CHANNELS], counts: bool) {
         let [c0, c1, c2] = self.sections;
-        let [mut s0, mut s1, mut s2] = self.states[channel];
-        let mut sum = f32x4::ZERO;
-        for &sample in samples {
-            let x = f32x4::splat(sample);
-            let x = section(&c0, &mut s0, x);
-            let x = section(&c1, &mut s1, x);
-            let x = section(&c2, &mut s2, x);
-            sum += x * x;
+        let mut states: [[[f32x4; 2]; 3]; CHANNELS] = std::array::from_fn(|channel| self.states[channel]);
+        let mut sums = [f32x4::ZERO; CHANNELS];
+        let length = channels.iter().map(|samples| samples.len()).min().unwrap_or(0);
+        let channels = channels.map(|samples| &samples[..length]);
+        for number in 0..length {
+            for ((samples, [s0, s1, s2]), sum) in channels.iter().zip(&mut states).zip(&mut sums) {
+                let x = f32x4::splat(samples[number]);
+                let x = section(&c0, s0, x);
+                let x = section(&c1, s1, x);
+                let x = section(&c2, s2, x);
+                *sum += x * x;
+            }
         }
         let flush = |value: f32x4| f32x4::new(value.to_array().map(|v| if v.abs() < TINY { 0.0 } else { v }));
-        self.states[channel] = [s0, s1, s2].map(|state| state.map(flush));
+        for (kept, states) in self.states.iter_mut().zip(states) {
+            *kept = states.map(|state| state.map(flush));
+        }
         if counts {
-            for (total, sum) in self.sums[channel].iter_mut().zip(sum.to_array()) {
-                *total += f64::from(sum);
+            for (totals, sum) in self.sums.iter_mut().zip(sums) {
+                totals.iter_mut().zip(sum.to_array()).for_each(|(total, sum)| *total += f64::from(sum));
             }
         }
     }
