@@ -38,6 +38,7 @@ def commands(program, path):
         ("librosa", BASE, peer("librosa_base")),
         ("Antiphon", "spectral, MFCC and chroma", ours("spectral, mfcc and chroma")),
         ("librosa", "the same, less flux, crest and entropy", peer("librosa_spectra")),
+        ("Antiphon", "spectral, MFCC, chroma and R 128 without true peak", ours("spectral, mfcc, chroma and R 128 without true peak")),
         ("Antiphon", "MFCC", ours("mfcc")),
         ("aubio", "MFCC", ["aubiomfcc", "-i", str(path)]),
         ("Antiphon", "onsets", ours("onset")),
