@@ -154,11 +154,12 @@ impl CodedReader {
             self.anew = Some(self.decoded);
         }
         if let Some(reached) = self.packet.reached {
-            let counted = |since: u64| i64::try_from(self.decoded - since).unwrap_or(i64::MAX).saturating_sub(reached);
-            self.uncounted = counted(0);
+            let surplus = |since: u64| i64::try_from(self.decoded - since).unwrap_or(i64::MAX).saturating_sub(reached);
+            let anew = self.anew.take().filter(|_| self.packet.end.is_none()).map(surplus);
+            self.uncounted = surplus(0);
             // As at the beginning of a file, more than the first position says is left out, as far as it is still there.
-            let surplus = self.anew.take().filter(|_| self.packet.end.is_none()).map_or(0, counted);
-            self.rest.start += usize::try_from(surplus).map_or(0, |surplus| surplus.min(frames));
+            let left_out = anew.and_then(|surplus| usize::try_from(surplus).ok()).unwrap_or(0);
+            self.rest.start += left_out.min(frames);
         }
         Ok(true)
     }
